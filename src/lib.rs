@@ -1,0 +1,1 @@
+//! `asana-backup` keeps a complete, provable, queryable copy of an Asana organization.
