@@ -1,1 +1,11 @@
-//! `asana-backup` keeps a complete, provable, queryable copy of an Asana organization.
+//! `asana-backup` keeps a complete, provable, queryable copy of an Asana organization in the user's own bucket.
+//!
+//! The rooms, from the ground up; a room uses lower floors only (a test keeps that):
+//!
+//! 0. [`error`], [`clock`]: the one error type; the only reader of wall time.
+//! 1. [`model`], [`resources`]: the nouns that travel; what Asana has, as data.
+
+pub mod clock;
+pub mod error;
+pub mod model;
+pub mod resources;

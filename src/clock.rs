@@ -1,0 +1,63 @@
+//! The only reader of wall time.
+//!
+//! Rule: wall time is read at a run's start, at each answer and at the commit, and passed down. Waiting uses tokio
+//! time. A clock made by [`Clock::simulated`] follows tokio time, so a paused runtime decides what "now" is.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Duration, Utc};
+use tokio::time::Instant;
+
+/// Tells the time, to the microsecond: what the repository's columns hold.
+#[derive(Clone, Debug)]
+pub struct Clock(Arc<Source>);
+
+#[derive(Debug)]
+enum Source {
+    Wall,
+    Simulated { epoch: DateTime<Utc>, start: Instant },
+}
+
+impl Clock {
+    /// The machine's clock.
+    #[must_use]
+    pub fn wall() -> Self {
+        Self(Arc::new(Source::Wall))
+    }
+
+    /// A clock that reads `epoch` now and moves with tokio time. Must be called inside a tokio runtime.
+    #[must_use]
+    pub fn simulated(epoch: DateTime<Utc>) -> Self {
+        Self(Arc::new(Source::Simulated { epoch, start: Instant::now() }))
+    }
+
+    /// The time now, in whole microseconds.
+    #[must_use]
+    pub fn now(&self) -> DateTime<Utc> {
+        let exact = match &*self.0 {
+            Source::Wall => wall(),
+            Source::Simulated { epoch, start } => {
+                *epoch + Duration::from_std(start.elapsed()).unwrap_or(Duration::MAX)
+            }
+        };
+        DateTime::from_timestamp_micros(exact.timestamp_micros()).unwrap_or(exact)
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the one place")]
+fn wall() -> DateTime<Utc> {
+    DateTime::from(std::time::SystemTime::now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_simulated_clock_moves_with_tokio_time() {
+        let epoch = DateTime::from_timestamp(1_780_000_000, 0).expect("a valid time");
+        let clock = Clock::simulated(epoch);
+        tokio::time::advance(std::time::Duration::from_secs(30)).await;
+        assert_eq!(clock.now(), epoch + Duration::seconds(30));
+    }
+}

@@ -1,0 +1,13 @@
+//! The nouns that travel between rooms. Pure: no clock, no disk, no network.
+
+mod gap;
+mod hash;
+mod part;
+mod record;
+mod snapshot;
+
+pub use gap::Gap;
+pub use hash::Hash;
+pub use part::{Bound, ColumnStatistics, Content, EncodedPart, FieldIds, Part};
+pub use record::{Lane, Reading, Record, RunId};
+pub use snapshot::{Counts, Proof, Snapshot, SnapshotNumber, TableState, TokenIdentity};
