@@ -10,4 +10,4 @@ pub use gap::Gap;
 pub use hash::Hash;
 pub use part::{Bound, ColumnStatistics, Content, EncodedPart, FieldIds, Part};
 pub use record::{Lane, Reading, Record, RunId};
-pub use snapshot::{Counts, Proof, Snapshot, SnapshotNumber, TableState, TokenIdentity};
+pub use snapshot::{Counts, FORMAT_VERSION, Proof, Snapshot, SnapshotNumber, TableState, TokenIdentity};
