@@ -6,6 +6,7 @@
 //! 1. [`model`], [`resources`]: the nouns that travel; what Asana has, as data.
 
 pub mod clock;
+pub mod config;
 pub mod error;
 pub mod model;
 pub mod resources;

@@ -1,0 +1,284 @@
+//! Settings: plain data, checked once, without handles or clocks.
+//!
+//! Rule: unknown keys are refused by name; every default sits in an `impl Default`, with its reason in the field's
+//! doc; `config/example.toml` equals the defaults (tested). Secrets are named here by file or variable and never
+//! held in anything that prints.
+
+use std::collections::BTreeMap;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
+
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::resources;
+
+/// Where Asana answers.
+pub const ASANA: &str = "https://app.asana.com/api/1.0";
+
+/// The variable that holds the token itself, where no file does.
+pub const TOKEN_VARIABLE: &str = "ASANA_TOKEN";
+
+/// Everything that can be set.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// What to back up, by a name of your choice.
+    pub organizations: BTreeMap<String, Organization>,
+    /// How fast to ask.
+    pub pace: Pace,
+    /// How much to hold in memory.
+    pub memory: Memory,
+}
+
+/// One organization and its repository.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Organization {
+    /// Its gid: the number in the address of the admin console, or `asana-backup check` lists what a token sees.
+    pub gid: String,
+    /// The file that holds the token of a service account. Without it, the variable `ASANA_TOKEN`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_file: Option<PathBuf>,
+    /// Where the backup lives: a folder, `file://` or `s3://bucket/prefix`.
+    pub repository: String,
+    /// Where Asana answers. Another than the default is for tests.
+    #[serde(default = "asana")]
+    pub base_url: String,
+    /// What to leave out.
+    #[serde(default)]
+    pub filters: Filters,
+    /// How to reach an S3-compatible store; the usual AWS variables count too.
+    #[serde(default)]
+    pub store: StoreSettings,
+}
+
+fn asana() -> String {
+    ASANA.to_owned()
+}
+
+/// What is read. A snapshot names the filters it was read with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Filters {
+    /// The tables to keep; empty keeps all. What leads to them is read all the same.
+    pub tables: Vec<String>,
+}
+
+/// How to reach an S3-compatible store.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSettings {
+    /// The endpoint, for anything that is not AWS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The region.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Whether the bucket is part of the path instead of the host name. Most stores other than AWS need it.
+    pub path_style: bool,
+    /// Whether plain http is allowed: for tests on this machine.
+    pub allow_http: bool,
+}
+
+/// How fast to ask. All organizations that use one token share its pace.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Pace {
+    /// Requests a minute. Asana allows a token 1,500 on paid plans and 150 on free ones (its page "Rate limits",
+    /// read 2026-11); a refusal lowers the pace by itself.
+    pub requests_per_minute: NonZeroU32,
+    /// Requests in flight at once. Asana allows 50 reads.
+    pub in_flight: NonZeroU32,
+    /// Searches a minute. Asana allows 60.
+    pub searches_per_minute: NonZeroU32,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        let number = |value| NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN);
+        Self { requests_per_minute: number(1500), in_flight: number(50), searches_per_minute: number(60) }
+    }
+}
+
+/// How much to hold in memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Memory {
+    /// Records of all open parts together, in MiB of JSON. When it is full the largest part is sealed. The program
+    /// needs about three times this: a part is encoded while the next records arrive.
+    pub open_parts_mib: NonZeroUsize,
+}
+
+impl Default for Memory {
+    fn default() -> Self {
+        Self { open_parts_mib: NonZeroUsize::new(32).unwrap_or(NonZeroUsize::MIN) }
+    }
+}
+
+/// What a person typed or the environment says, laid over the file.
+#[derive(Clone, Debug, Default)]
+pub struct Overrides {
+    /// A name of the file's, or a gid.
+    pub organization: Option<String>,
+    /// Where the backup lives.
+    pub repository: Option<String>,
+    /// Where Asana answers.
+    pub base_url: Option<String>,
+    /// The file that holds the token.
+    pub token_file: Option<PathBuf>,
+}
+
+/// Where the token comes from.
+#[derive(Clone, Debug)]
+pub enum TokenSource {
+    /// A file, read again when Asana refuses the token.
+    File(PathBuf),
+    /// The environment.
+    Text(SecretString),
+}
+
+impl Config {
+    /// Reads the settings at `path`.
+    pub fn read(path: &Path) -> Result<Self> {
+        let shown = path.display();
+        let text = std::fs::read_to_string(path).map_err(|cause| {
+            Error::new(ErrorKind::Config, format!("read {shown}: {cause}"))
+                .remedy("name an existing file with --config or ASANA_BACKUP_CONFIG")
+        })?;
+        Self::parse(&text).map_err(|error| error.doing(format!("read {shown}")))
+    }
+
+    /// Reads settings from the text of a file.
+    pub fn parse(text: &str) -> Result<Self> {
+        let config: Self = toml::from_str(text)
+            .map_err(|cause| Error::new(ErrorKind::Config, cause.to_string().trim_end()))?;
+        config.organizations.iter().try_for_each(|(name, organization)| organization.check(name))?;
+        Ok(config)
+    }
+
+    /// The settings of `explicit`, else of the first file that exists of the usual places, else the defaults.
+    pub fn find(explicit: Option<&Path>) -> Result<Self> {
+        if let Some(path) = explicit {
+            return Self::read(path);
+        }
+        usual_places()
+            .iter()
+            .find(|path| path.exists())
+            .map_or_else(|| Ok(Self::default()), |path| Self::read(path))
+    }
+
+    /// The organizations to work on: the one that `overrides` name, or all of the file's.
+    pub fn chosen(&self, overrides: &Overrides) -> Result<Vec<(String, Organization)>> {
+        let mut chosen = match &overrides.organization {
+            Some(wanted) => vec![self.named(wanted, overrides)?],
+            None => self.organizations.clone().into_iter().collect(),
+        };
+        if chosen.is_empty() {
+            return Err(Error::new(ErrorKind::Config, "no organization is named").remedy(
+                "set ASANA_ORGANIZATION and ASANA_BACKUP_REPOSITORY, or write a config file (config/example.toml)",
+            ));
+        }
+        if chosen.len() > 1 && overrides.repository.is_some() {
+            return Err(Error::new(ErrorKind::Config, "one repository cannot hold several organizations")
+                .remedy("say which with --organization"));
+        }
+        for (name, organization) in &mut chosen {
+            organization.lay_over(overrides);
+            organization.check(name)?;
+        }
+        Ok(chosen)
+    }
+
+    fn named(&self, wanted: &str, overrides: &Overrides) -> Result<(String, Organization)> {
+        let found = self.organizations.iter().find(|(name, one)| *name == wanted || one.gid == wanted);
+        if let Some((name, organization)) = found {
+            return Ok((name.clone(), organization.clone()));
+        }
+        let repository = overrides.repository.clone().filter(|_| is_gid(wanted)).ok_or_else(|| {
+            let known: Vec<_> = self.organizations.keys().map(String::as_str).collect();
+            Error::new(
+                ErrorKind::Config,
+                format!("no organization is called `{wanted}` (known: {})", known.join(", ")),
+            )
+            .remedy("name one of the config file, or give a gid together with --repository")
+        })?;
+        let organization = Organization {
+            gid: wanted.to_owned(),
+            token_file: None,
+            repository,
+            base_url: asana(),
+            filters: Filters::default(),
+            store: StoreSettings::default(),
+        };
+        Ok((wanted.to_owned(), organization))
+    }
+}
+
+impl Organization {
+    fn lay_over(&mut self, overrides: &Overrides) {
+        if let Some(repository) = &overrides.repository {
+            self.repository.clone_from(repository);
+        }
+        if let Some(base_url) = &overrides.base_url {
+            self.base_url.clone_from(base_url);
+        }
+        if overrides.token_file.is_some() {
+            self.token_file.clone_from(&overrides.token_file);
+        }
+    }
+
+    fn check(&self, name: &str) -> Result<()> {
+        let refuse = |what: String, remedy: &str| Err(Error::new(ErrorKind::Config, what).remedy(remedy));
+        if !is_gid(&self.gid) {
+            return refuse(
+                format!("organizations.{name}.gid: `{}` is not a gid", self.gid),
+                "a gid is a number, as in https://app.asana.com/admin/<gid>",
+            );
+        }
+        if self.repository.is_empty() {
+            return refuse(
+                format!("organizations.{name}.repository is empty"),
+                "name a folder or s3://bucket/prefix",
+            );
+        }
+        if let Some(table) = self.filters.tables.iter().find(|table| resources::by_table(table).is_none()) {
+            let known: Vec<_> = resources::ALL.iter().map(|resource| resource.table).collect();
+            return refuse(
+                format!("organizations.{name}.filters.tables: no table is called `{table}`"),
+                &format!("the tables are {}", known.join(", ")),
+            );
+        }
+        Ok(())
+    }
+
+    /// Where the token of this organization comes from.
+    pub fn token(&self) -> Result<TokenSource> {
+        if let Some(path) = &self.token_file {
+            return Ok(TokenSource::File(path.clone()));
+        }
+        match std::env::var(TOKEN_VARIABLE) {
+            Ok(text) if !text.trim().is_empty() => Ok(TokenSource::Text(text.trim().to_owned().into())),
+            _ => Err(Error::new(ErrorKind::Config, "no token is named")
+                .remedy("set ASANA_TOKEN_FILE to a file that holds the token of a service account")),
+        }
+    }
+}
+
+fn is_gid(text: &str) -> bool {
+    !text.is_empty() && text.len() <= 32 && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// Where a config file is looked for when none is named.
+fn usual_places() -> Vec<PathBuf> {
+    let variable = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let user = variable("XDG_CONFIG_HOME").or_else(|| variable("HOME").map(|home| home.join(".config")));
+    user.into_iter()
+        .chain([PathBuf::from("/etc")])
+        .map(|place| place.join("asana-backup").join("config.toml"))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;
