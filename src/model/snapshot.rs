@@ -60,8 +60,12 @@ pub struct Counts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Proof {
-    /// Whether everything the token may read is in the table.
+    /// Whether everything the token may read, and that existed at `as_of`, is in the table.
     pub complete: bool,
+    /// Whether the organization's plan has such records at all.
+    pub available: bool,
+    /// The moment the proof speaks for.
+    pub as_of: DateTime<Utc>,
     /// The operations whose complete listings prove it.
     pub by: Vec<String>,
     /// In words, what could not be proven, and why.

@@ -16,6 +16,7 @@ pub(super) static CUSTOM_FIELDS: Resource = Resource {
     key: Key::Gid,
     parent: ParentOf::Organization,
     goes_with_parent: false,
+    followed: true,
     columns: &[
         GID,
         TYPE,
@@ -69,6 +70,7 @@ pub(super) static CUSTOM_FIELD_SETTINGS: Resource = Resource {
     key: Key::Gid,
     parent: ParentOf::Field("project"),
     goes_with_parent: true,
+    followed: false,
     columns: &[GID, TYPE, one("project"), boolean("is_important"), one("parent"), one("custom_field")],
     never: &[("custom_field", OWN_TABLE)],
     listings: &[Listing::below(

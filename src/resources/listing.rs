@@ -34,6 +34,8 @@ pub struct Listing {
     pub when: When,
     /// Whether it answers in pages. One that does not is a single record or a whole list.
     pub paged: bool,
+    /// Whether a backup without it would be worthless: refused, it ends the run instead of becoming a gap.
+    pub essential: bool,
     /// Whether the records hang below the parent, so that this listing, read to its end, names every one of them
     /// that the parent has. False for listings that only help to find records which hang elsewhere.
     pub proves: bool,
@@ -65,6 +67,11 @@ impl Listing {
         query: &'static [(&'static str, &'static str)],
     ) -> Self {
         Self { below: Below::Table(table), ..Self::root(operation, path, query) }
+    }
+
+    /// The same listing, without which a backup would be worthless.
+    pub(super) const fn essential(self) -> Self {
+        Self { essential: true, ..self }
     }
 
     /// The same listing, which only helps to find records.

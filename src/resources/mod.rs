@@ -50,6 +50,17 @@ pub fn by_type(resource_type: &str) -> Option<&'static Resource> {
     ALL.iter().find(|resource| resource.resource_type == Some(resource_type)).copied()
 }
 
+/// The tables that listings of `resource` hang below, itself left out.
+pub fn tables_above(resource: &Resource) -> impl Iterator<Item = &'static Resource> {
+    let tables = resource.listings.iter().filter_map(|listing| match listing.below {
+        Below::Table(above) if above != resource.table => by_table(above),
+        _ => None,
+    });
+    // In their usual order, and each once.
+    let tables: Vec<_> = tables.collect();
+    ALL.iter().copied().filter(move |above| tables.contains(above))
+}
+
 /// What identifies a record in its table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Key {
@@ -87,6 +98,8 @@ pub struct Resource {
     pub parent: ParentOf,
     /// Whether a record goes when what it hangs below is proven gone.
     pub goes_with_parent: bool,
+    /// Whether a reference to a record that the walk lacks is followed. Not for what always comes with its parent.
+    pub followed: bool,
     /// The columns, in the order they were first defined.
     pub columns: &'static [Column],
     /// Documented fields that are never asked for, with the reason.
@@ -102,6 +115,24 @@ impl Resource {
         let mut paths = Vec::new();
         columns::paths(self.columns, "", &mut paths);
         paths.join(",")
+    }
+
+    /// Its place in [`ALL`].
+    #[must_use]
+    pub fn place(&self) -> usize {
+        ALL.iter().position(|other| *other == self).expect("every resource is in the list")
+    }
+
+    /// Whether listings hang below its records.
+    #[must_use]
+    pub fn leads(&self) -> bool {
+        ALL.iter().flat_map(|resource| resource.listings).any(|listing| listing.below == Below::Table(self.table))
+    }
+
+    /// Whether the search for tasks that no listing leads to is part of what proves it.
+    #[must_use]
+    pub fn swept_with_tasks(&self) -> bool {
+        self.table == "tasks" || tables_above(self).any(|above| above.table == "tasks")
     }
 
     /// Names the set of fields that [`Self::opt_fields`] asks for.

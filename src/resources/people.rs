@@ -18,9 +18,10 @@ pub(super) static WORKSPACES: Resource = Resource {
     key: Key::Gid,
     parent: ParentOf::Organization,
     goes_with_parent: false,
+    followed: false,
     columns: &[GID, TYPE, text("name"), column("email_domains", Shape::Texts), boolean("is_organization")],
     never: &[],
-    listings: &[Listing::root("getWorkspace", "/workspaces/{organization}", &[]).whole()],
+    listings: &[Listing::root("getWorkspace", "/workspaces/{organization}", &[]).essential().whole()],
 };
 
 pub(super) static USERS: Resource = Resource {
@@ -31,10 +32,11 @@ pub(super) static USERS: Resource = Resource {
     key: Key::Gid,
     parent: ParentOf::Organization,
     goes_with_parent: false,
+    followed: true,
     columns: &[GID, TYPE, text("name"), text("email"), many("workspaces"), groups("custom_fields", VALUES)],
     never: &[("photo", SIGNED), ("custom_fields", OWN_TABLE)],
     // Not /workspaces/{gid}/users: it stops at 2,000 without telling.
-    listings: &[Listing::root("getUsers", "/users", &[("workspace", "{organization}")])],
+    listings: &[Listing::root("getUsers", "/users", &[("workspace", "{organization}")]).essential()],
 };
 
 pub(super) static WORKSPACE_MEMBERSHIPS: Resource = Resource {
@@ -45,6 +47,7 @@ pub(super) static WORKSPACE_MEMBERSHIPS: Resource = Resource {
     key: Key::Gid,
     parent: ParentOf::Organization,
     goes_with_parent: false,
+    followed: false,
     columns: &[
         GID,
         TYPE,
@@ -88,6 +91,7 @@ pub(super) static TEAMS: Resource = Resource {
     key: Key::Gid,
     parent: ParentOf::Organization,
     goes_with_parent: false,
+    followed: true,
     columns: &[
         GID,
         TYPE,
@@ -108,7 +112,7 @@ pub(super) static TEAMS: Resource = Resource {
         groups("custom_field_settings", SETTINGS),
     ],
     never: &[("custom_field_settings.custom_field", OWN_TABLE)],
-    listings: &[Listing::root("getTeamsForWorkspace", "/workspaces/{organization}/teams", &[])],
+    listings: &[Listing::root("getTeamsForWorkspace", "/workspaces/{organization}/teams", &[]).essential()],
 };
 
 pub(super) static TEAM_MEMBERSHIPS: Resource = Resource {
@@ -119,6 +123,7 @@ pub(super) static TEAM_MEMBERSHIPS: Resource = Resource {
     key: Key::Gid,
     parent: ParentOf::Field("team"),
     goes_with_parent: true,
+    followed: false,
     columns: &[
         GID,
         TYPE,

@@ -14,6 +14,7 @@ pub(super) static PORTFOLIOS: Resource = Resource {
     key: Key::Gid,
     parent: ParentOf::Organization,
     goes_with_parent: false,
+    followed: true,
     columns: &[
         GID,
         TYPE,
@@ -49,6 +50,7 @@ pub(super) static PORTFOLIO_ITEMS: Resource = Resource {
     key: Key::ParentAndGid,
     parent: ParentOf::Listing,
     goes_with_parent: true,
+    followed: false,
     columns: &[column("portfolio", Shape::ListedUnder), GID, TYPE],
     never: &[("name", OWN_TABLE)],
     listings: &[Listing::below("portfolios", "getItemsForPortfolio", "/portfolios/{gid}/items", &[])],

@@ -15,6 +15,7 @@ pub(super) static TAGS: Resource = Resource {
     key: Key::Gid,
     parent: ParentOf::Organization,
     goes_with_parent: false,
+    followed: true,
     columns: &[
         GID,
         TYPE,
@@ -38,6 +39,7 @@ pub(super) static PROJECTS: Resource = Resource {
     key: Key::Gid,
     parent: ParentOf::Field("team"),
     goes_with_parent: false,
+    followed: true,
     columns: &[
         GID,
         TYPE,
@@ -89,7 +91,7 @@ pub(super) static PROJECTS: Resource = Resource {
         one("workspace"),
     ],
     never: &[("custom_field_settings", OWN_TABLE), ("custom_fields", OWN_TABLE)],
-    listings: &[Listing::root("getProjectsForWorkspace", "/workspaces/{organization}/projects", &[])],
+    listings: &[Listing::root("getProjectsForWorkspace", "/workspaces/{organization}/projects", &[]).essential()],
 };
 
 pub(super) static SECTIONS: Resource = Resource {
@@ -100,6 +102,7 @@ pub(super) static SECTIONS: Resource = Resource {
     key: Key::Gid,
     parent: ParentOf::Field("project"),
     goes_with_parent: true,
+    followed: true,
     columns: &[GID, TYPE, text("name"), timestamp("created_at"), one("project"), many("projects")],
     never: &[],
     listings: &[Listing::below("projects", "getSectionsForProject", "/projects/{gid}/sections", &[])],
@@ -115,6 +118,7 @@ pub(super) static TASKS: Resource = Resource {
     key: Key::Gid,
     parent: ParentOf::Field("parent"),
     goes_with_parent: false,
+    followed: true,
     columns: &[
         GID,
         TYPE,
@@ -192,6 +196,7 @@ pub(super) static STORIES: Resource = Resource {
     key: Key::Gid,
     parent: ParentOf::Field("target"),
     goes_with_parent: true,
+    followed: false,
     columns: &[
         GID,
         TYPE,
@@ -292,6 +297,7 @@ pub(super) static ATTACHMENTS: Resource = Resource {
     key: Key::Gid,
     parent: ParentOf::Field("parent"),
     goes_with_parent: true,
+    followed: false,
     columns: &[
         GID,
         TYPE,

@@ -1,0 +1,35 @@
+//! Who the token is.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::asana::{Answer, Client};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::TokenIdentity;
+
+#[derive(Deserialize)]
+struct Me {
+    gid: String,
+    #[serde(default)]
+    name: String,
+}
+
+/// Asks `/users/me`.
+pub(super) async fn of(client: &Client) -> Result<TokenIdentity> {
+    let query = [("opt_fields".to_owned(), "name".to_owned())];
+    let answer = client.get("getUser", "/users/me", &query).await;
+    match answer.map_err(|error| error.doing("ask who the token is"))? {
+        Answer::Found(found) => {
+            let me: Me = serde_json::from_str(found.data.get())
+                .map_err(|_| Error::new(ErrorKind::Unavailable, "`/users/me` answered no user"))?;
+            Ok(TokenIdentity { gid: me.gid, name: me.name, probes: BTreeMap::new() })
+        }
+        Answer::Refused(refusal) if refusal.status >= 500 || refusal.status == 0 => {
+            Err(Error::new(ErrorKind::Unavailable, format!("`/users/me` answered {refusal}")))
+        }
+        Answer::Refused(refusal) => {
+            Err(Error::new(ErrorKind::Denied, format!("`/users/me` answered {refusal}")))
+        }
+    }
+}

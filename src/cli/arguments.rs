@@ -1,0 +1,106 @@
+//! What a person types.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use crate::config::Overrides;
+
+/// Keeps a complete, provable, queryable copy of an Asana organization in your own bucket.
+#[derive(Debug, Parser)]
+#[command(name = "asana-backup", version, max_term_width = 100, arg_required_else_help = true)]
+pub(super) struct Arguments {
+    #[command(subcommand)]
+    pub(super) command: Command,
+
+    /// The config file; without it the usual user and /etc places are looked at
+    #[arg(long, global = true, env = "ASANA_BACKUP_CONFIG", value_name = "FILE")]
+    pub(super) config: Option<PathBuf>,
+
+    /// The organization: its name in the config file, or its gid
+    #[arg(long, global = true, env = "ASANA_ORGANIZATION", value_name = "NAME")]
+    pub(super) organization: Option<String>,
+
+    /// Where the backup lives: a folder, file:// or s3://bucket/prefix
+    #[arg(long, global = true, env = "ASANA_BACKUP_REPOSITORY", value_name = "URL")]
+    pub(super) repository: Option<String>,
+
+    /// The file that holds the token of a service account; the token itself is never an argument
+    #[arg(long, global = true, env = "ASANA_TOKEN_FILE", value_name = "FILE")]
+    pub(super) token_file: Option<PathBuf>,
+
+    /// Where Asana answers
+    #[arg(long, global = true, env = "ASANA_BASE_URL", value_name = "URL")]
+    pub(super) base_url: Option<String>,
+
+    /// How results are printed
+    #[arg(long, global = true, value_enum, default_value_t)]
+    pub(super) output: Output,
+
+    /// Log what is done, not only what changed
+    #[arg(long, short, global = true)]
+    pub(super) verbose: bool,
+}
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// Tables and sentences
+    #[default]
+    Text,
+    /// One JSON object a line
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Bring the backup up to date and commit a snapshot
+    Run,
+    /// List the snapshots of a repository
+    Snapshots,
+    /// Compare what snapshots name with what is in the store
+    Verify {
+        /// Only this snapshot
+        #[arg(long, value_name = "NUMBER")]
+        snapshot: Option<u64>,
+        /// Read every row, and compare its digest and its columns with its JSON
+        #[arg(long)]
+        deep: bool,
+    },
+    /// Try the settings, the token and the repository, and say what is wrong
+    Check,
+    /// Back up a simulated organization into ./demo-repository and look at the result
+    #[cfg(feature = "demo")]
+    Demo(DemoArguments),
+    /// Serve a simulated Asana; the first line of standard output says where
+    #[cfg(feature = "demo")]
+    Simulate(asana_simulator::program::Args),
+}
+
+/// What the demo may be told.
+#[cfg(feature = "demo")]
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct DemoArguments {
+    /// How large the organization is
+    #[arg(long, default_value = "small")]
+    pub(super) size: asana_simulator::Size,
+    /// Decides everything about it
+    #[arg(long, default_value_t = 7)]
+    pub(super) seed: u64,
+}
+
+impl Arguments {
+    /// What was typed, or set in the environment, over the config file.
+    pub(super) fn overrides(&self) -> Overrides {
+        Overrides {
+            organization: self.organization.clone(),
+            repository: self.repository.clone(),
+            base_url: self.base_url.clone(),
+            token_file: self.token_file.clone(),
+        }
+    }
+
+    pub(super) fn json(&self) -> bool {
+        self.output == Output::Json
+    }
+}

@@ -1,0 +1,193 @@
+//! The verb `check`: tries settings, token and repository, and says what is wrong in words a person can act on.
+//!
+//! Writes one small probe below `probes/`, which nothing names.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::asana::{Answer, Client};
+use crate::cli::arguments::Arguments;
+use crate::cli::{open, show};
+use crate::config::{Config, Organization};
+use crate::error::{Error, ErrorKind, Result};
+use crate::repository::{Repository, keys};
+use crate::resources::{self, Below, Resource};
+
+/// One thing that was tried.
+#[derive(Debug, Serialize)]
+struct Line {
+    organization: String,
+    what: String,
+    ok: bool,
+    says: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remedy: Option<String>,
+    #[serde(skip)]
+    kind: Option<ErrorKind>,
+}
+
+/// Tries everything and tells all of it; the first thing that is wrong is the exit code.
+pub(super) async fn check(arguments: &Arguments) -> Result<u8> {
+    let (config, chosen) = open::settings(arguments)?;
+    let mut clients = open::Clients::default();
+    let mut first = None;
+    for (name, organization) in chosen {
+        let mut lines = Vec::new();
+        asana(&config, &mut clients, &organization, &mut lines).await;
+        lines.push(tried("repository", repository(&organization).await));
+        for mut line in lines {
+            line.organization.clone_from(&name);
+            first = first.or(line.kind);
+            if arguments.json() { show::json(&line)? } else { show::line(line.text()) }
+        }
+    }
+    Ok(first.map_or(0, ErrorKind::exit_code))
+}
+
+impl Line {
+    fn text(&self) -> String {
+        let sign = if self.ok { "ok     " } else { "WRONG  " };
+        let remedy = self.remedy.as_ref().map(|remedy| format!("\n         remedy: {remedy}")).unwrap_or_default();
+        format!("{sign}{} {}: {}{remedy}", self.organization, self.what, self.says)
+    }
+}
+
+fn tried(what: &str, result: Result<String>) -> Line {
+    let (ok, says, remedy, kind) = match result {
+        Ok(says) => (true, says, None, None),
+        Err(error) => {
+            (false, error.to_string(), error.remedy_text().map(ToOwned::to_owned), Some(error.kind()))
+        }
+    };
+    Line { organization: String::new(), what: what.to_owned(), ok, says, remedy, kind }
+}
+
+async fn asana(
+    config: &Config,
+    clients: &mut open::Clients,
+    organization: &Organization,
+    lines: &mut Vec<Line>,
+) {
+    let client = match clients.open(config, organization) {
+        Ok(client) => client,
+        Err(error) => return lines.push(tried("token", Err(error))),
+    };
+    let me = tried("token", token(&client).await);
+    let known = me.ok;
+    lines.push(me);
+    if !known {
+        return;
+    }
+    lines.push(tried("organization", belongs(&client, &organization.gid).await));
+    for resource in resources::ALL {
+        if let Some(line) = lists(&client, resource, &organization.gid).await {
+            lines.push(line);
+        }
+    }
+    lines.push(tried("search", search(&client, &organization.gid).await));
+    lines.push(tried("clock", clock(&client)));
+}
+
+fn query(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+}
+
+async fn token(client: &Client) -> Result<String> {
+    let fields = query(&[("opt_fields", "name,workspaces.name,workspaces.is_organization")]);
+    let found = match client.get("getUser", "/users/me", &fields).await? {
+        Answer::Found(found) => found,
+        Answer::Refused(refusal) => return Err(Error::new(ErrorKind::Denied, refusal.to_string())),
+    };
+    let me: Value = serde_json::from_str(found.data.get()).unwrap_or_default();
+    let text = |value: &Value, name: &str| value[name].as_str().unwrap_or("?").to_owned();
+    let seen: Vec<_> = me["workspaces"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .map(|one| format!("{} ({})", text(one, "name"), text(one, "gid")))
+        .collect();
+    Ok(format!("it is {} ({}), and sees {}", text(&me, "name"), text(&me, "gid"), seen.join(", ")))
+}
+
+async fn belongs(client: &Client, gid: &str) -> Result<String> {
+    let path = format!("/workspaces/{gid}");
+    match client.get("getWorkspace", &path, &query(&[("opt_fields", "name,is_organization")])).await? {
+        Answer::Found(found) => {
+            let value: Value = serde_json::from_str(found.data.get()).unwrap_or_default();
+            Ok(format!("{gid} is {}", value["name"].as_str().unwrap_or("nameless")))
+        }
+        Answer::Refused(refusal) => Err(Error::new(ErrorKind::Config, format!("{gid}: {refusal}"))
+            .remedy("use the gid of a workspace that the token sees (the line above lists them)")),
+    }
+}
+
+/// Whether the token may list what hangs below the organization: one request of one record for each table.
+async fn lists(client: &Client, resource: &Resource, gid: &str) -> Option<Line> {
+    let listing =
+        resource.listings.iter().find(|listing| listing.paged && listing.below == Below::Organization)?;
+    let fill = |template: &str| template.replace("{organization}", gid);
+    let mut parameters = query(&[("limit", "1")]);
+    parameters.extend(listing.query.iter().map(|(name, value)| ((*name).to_owned(), fill(value))));
+    let result = match client.get(listing.operation, &fill(listing.path), &parameters).await {
+        Ok(Answer::Found(_)) => Ok("may be listed".to_owned()),
+        Ok(Answer::Refused(refusal)) if refusal.status == 402 => Ok(format!("not on this plan: {refusal}")),
+        Ok(Answer::Refused(refusal)) => Err(Error::new(ErrorKind::Denied, refusal.to_string())
+            .remedy("use the token of a service account, which sees the whole organization")),
+        Err(error) => Err(error),
+    };
+    Some(tried(resource.table, result))
+}
+
+async fn search(client: &Client, gid: &str) -> Result<String> {
+    let path = format!("/workspaces/{gid}/tasks/search");
+    let fields = query(&[("limit", "1"), ("opt_fields", "created_at")]);
+    Ok(match client.search("searchTasksForWorkspace", &path, &fields).await? {
+        Answer::Found(_) => "allowed: tasks in no project are found".to_owned(),
+        Answer::Refused(refusal) => format!(
+            "not allowed ({refusal}): tasks in no project and assigned to nobody cannot be found, and snapshots will \
+             say so"
+        ),
+    })
+}
+
+fn clock(client: &Client) -> Result<String> {
+    let Some(offset) = client.statistics().clock_offset else { return Ok("Asana tells no time".to_owned()) };
+    let seconds = offset.num_seconds();
+    if seconds.abs() > 300 {
+        return Err(Error::new(ErrorKind::Config, format!("this machine's clock is {seconds} s off Asana's"))
+            .remedy("set the clock, for example by NTP"));
+    }
+    Ok(format!("within {} s of Asana's", seconds.abs().max(1)))
+}
+
+/// Whether the store can be written and keeps what it was given; whose repository it is, if there is one.
+async fn repository(organization: &Organization) -> Result<String> {
+    let store = open::store(&organization.repository, &organization.store)?;
+    let key = keys::Key::Probe(ulid::Ulid::generate(), "conditional-create".to_owned()).to_string();
+    store.create(&key, Bytes::from_static(b"first")).await?;
+    match store.create(&key, Bytes::from_static(b"second")).await {
+        Err(error) if error.kind() == ErrorKind::Conflict => {}
+        Err(error) => return Err(error),
+        Ok(()) => {
+            return Err(Error::new(ErrorKind::Unfit, "the store overwrites what it was asked to create only once")
+                .remedy("use a store that honours `If-None-Match: *`"));
+        }
+    }
+    let url = store.url().to_owned();
+    match Repository::open(store).await {
+        Ok(repository) if repository.organization() == organization.gid => {
+            let snapshots = repository.snapshots().await?.len();
+            Ok(format!("{url} holds {snapshots} snapshots of this organization, and can be written"))
+        }
+        Ok(repository) => Err(Error::new(
+            ErrorKind::Config,
+            format!("{url} is the repository of organization {}", repository.organization()),
+        )
+        .remedy("name another repository: each holds one organization")),
+        Err(error) if error.kind() == ErrorKind::Config => {
+            Ok(format!("{url} is empty and can be written; the first run makes it a repository"))
+        }
+        Err(error) => Err(error),
+    }
+}

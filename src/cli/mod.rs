@@ -1,0 +1,76 @@
+//! The command line: what a person types, and what they are told.
+//!
+//! Rule: results go to standard output, as text or as one JSON object a line; everything else goes to standard
+//! error. The exit code is the error kind's, 3 for a snapshot with new gaps, 0 otherwise.
+
+mod arguments;
+mod check;
+#[cfg(feature = "demo")]
+mod demo;
+mod open;
+mod show;
+mod verbs;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::telemetry;
+use arguments::{Arguments, Command};
+
+/// Committed, with gaps that the snapshot before did not have.
+pub(crate) const NEW_GAPS: u8 = 3;
+
+/// Does what the arguments of this process say.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    telemetry::start(arguments.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(cause) => {
+            let error = Error::new(ErrorKind::Unavailable, format!("start the runtime: {cause}"));
+            return show::failure(&error);
+        }
+    };
+    let code = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            done = dispatch(&arguments) => match done {
+                Ok(code) => ExitCode::from(code),
+                Err(error) => show::failure(&error),
+            },
+            code = stopped() => {
+                tracing::warn!("stopped before the end; nothing was committed by this command");
+                ExitCode::from(code)
+            }
+        }
+    });
+    // Answers that nobody waits for any more need not be waited for either.
+    runtime.shutdown_background();
+    code
+}
+
+async fn dispatch(arguments: &Arguments) -> Result<u8> {
+    match &arguments.command {
+        Command::Run => verbs::run(arguments).await,
+        Command::Snapshots => verbs::snapshots(arguments).await,
+        Command::Verify { snapshot, deep } => verbs::verify(arguments, *snapshot, *deep).await,
+        Command::Check => check::check(arguments).await,
+        #[cfg(feature = "demo")]
+        Command::Demo(demo) => demo::demo(arguments, demo).await,
+        #[cfg(feature = "demo")]
+        Command::Simulate(simulate) => demo::simulate(simulate.clone()).await,
+    }
+}
+
+/// Waits for a person or the system to ask for an end: 130 for SIGINT, 143 for SIGTERM.
+async fn stopped() -> u8 {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => 130,
+        _ = terminate.recv() => 143,
+    }
+}

@@ -1,0 +1,141 @@
+//! What a person is told: tables, sentences, errors.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+use crate::backup::Outcome;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::Snapshot;
+use crate::verify::Report;
+
+/// Prints a line of text to standard output. A reader that went away is no error of ours.
+pub(super) fn line(text: impl AsRef<str>) {
+    if writeln!(std::io::stdout(), "{}", text.as_ref()).is_err() {
+        tracing::debug!("nobody reads standard output");
+    }
+}
+
+/// Prints one JSON object as a line.
+pub(super) fn json(value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string(value)
+        .map_err(|cause| Error::new(ErrorKind::Bug, format!("print as JSON: {cause}")))?;
+    line(text);
+    Ok(())
+}
+
+/// Says what went wrong and what to do about it, and gives the exit code.
+pub(super) fn failure(error: &Error) -> ExitCode {
+    let mut text = format!("error: {error}");
+    if let Some(remedy) = error.remedy_text() {
+        text.push_str("\n  remedy: ");
+        text.push_str(remedy);
+    }
+    if writeln!(std::io::stderr(), "{text}").is_err() {
+        tracing::debug!("nobody reads standard error");
+    }
+    ExitCode::from(error.kind().exit_code())
+}
+
+/// A table whose first column is text and whose others are numbers.
+pub(super) fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(header.to_vec());
+    for row in rows {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.trim_fmt()
+}
+
+/// What a run did, as a table and a few sentences.
+pub(super) fn outcome(outcome: &Outcome) -> String {
+    let rows = outcome.tables.iter().map(|(name, table)| {
+        let counts = table.counts;
+        let proof = match (table.proof.available, table.proof.complete) {
+            (false, _) => "not on this plan",
+            (true, true) => "complete",
+            (true, false) => "NOT PROVEN",
+        };
+        let numbers = [counts.rows, counts.new, counts.changed, counts.unchanged, counts.gone];
+        let mut row = vec![name.clone()];
+        row.extend(numbers.iter().map(ToString::to_string));
+        row.push(proof.to_owned());
+        row
+    });
+    let mut text = table(&["table", "rows", "new", "changed", "unchanged", "gone", "proof"], rows);
+    let took = outcome.committed_at - outcome.started_at;
+    text.push_str(&format!(
+        "\n\nsnapshot {} of organization {}: {}; {} requests, {} new parts of {}, in {} s\n",
+        outcome.snapshot,
+        outcome.organization,
+        if outcome.complete { "complete" } else { "not proven complete" },
+        outcome.requests.values().sum::<u64>(),
+        outcome.parts,
+        indicatif::HumanBytes(outcome.bytes),
+        took.num_milliseconds() as f64 / 1000.0,
+    ));
+    for (name, table) in &outcome.tables {
+        for lack in &table.proof.lacks {
+            text.push_str(&format!("  {name}: {lack}\n"));
+        }
+    }
+    if outcome.dangling_references > 0 {
+        text.push_str(&format!("  {} references lead to objects that are gone\n", outcome.dangling_references));
+    }
+    if !outcome.gaps.is_empty() {
+        let (gaps, new) = (outcome.gaps.len(), outcome.new_gaps);
+        text.push_str(&format!("  {gaps} gaps, {new} of them new; `--output json` names each\n"));
+    }
+    text.trim_end().to_owned()
+}
+
+/// One line for each snapshot.
+pub(super) fn snapshots(all: &[Snapshot]) -> String {
+    let rows = all.iter().map(|one| {
+        let sum = |count: fn(&crate::model::Counts) -> u64| {
+            one.tables.values().map(|table| count(&table.counts)).sum::<u64>().to_string()
+        };
+        vec![
+            one.number.to_string(),
+            moment(one.committed_at),
+            sum(|counts| counts.rows),
+            sum(|counts| counts.new),
+            sum(|counts| counts.changed),
+            sum(|counts| counts.gone),
+            one.gap_count.to_string(),
+            if one.complete { "yes" } else { "no" }.to_owned(),
+            one.run.to_string(),
+        ]
+    });
+    table(&["snapshot", "committed", "rows", "new", "changed", "gone", "gaps", "complete", "run"], rows)
+}
+
+/// What a verification found.
+pub(super) fn report(report: &Report) -> String {
+    let mut text = format!(
+        "{}: {} snapshots, {} objects, {}",
+        report.organization,
+        report.snapshots.len(),
+        report.objects,
+        indicatif::HumanBytes(report.bytes),
+    );
+    if report.rows_compared > 0 {
+        text.push_str(&format!(", {} rows compared with their JSON", report.rows_compared));
+    }
+    text.push_str(if report.findings.is_empty() { ": all is well" } else { ":" });
+    for finding in &report.findings {
+        text.push_str(&format!("\n  {finding}"));
+    }
+    text
+}
+
+/// A moment, to the second.
+pub(super) fn moment(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}

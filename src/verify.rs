@@ -1,0 +1,161 @@
+//! The verb `verify`: compares what snapshots name with what is really in the store.
+//!
+//! Rule: every finding names its object and what is wrong with it, and none stops the search for more. Reads only.
+
+use serde::Serialize;
+use tokio::task::JoinSet;
+
+use crate::encode;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{FieldIds, Part, SnapshotNumber};
+use crate::repository::{Checked, Committed, Finding, Repository};
+use crate::resources::{self, Resource};
+
+/// Parts that are read at once: each is held in memory whole.
+const AT_ONCE: usize = 2;
+
+/// What to verify.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scope {
+    /// One snapshot; all, where none is named.
+    pub snapshot: Option<SnapshotNumber>,
+    /// Whether every row is read, and its digest and columns compared with its JSON.
+    pub deep: bool,
+}
+
+/// What was found.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Report {
+    /// The organization's gid.
+    pub organization: String,
+    /// The snapshots that were verified.
+    pub snapshots: Vec<SnapshotNumber>,
+    /// Different objects read.
+    pub objects: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Rows whose digest was compared with their JSON; none without `--deep`.
+    pub rows_compared: u64,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// The error that a report with findings is.
+    pub fn result(&self) -> Result<()> {
+        let Some(first) = self.findings.first() else { return Ok(()) };
+        let count = self.findings.len();
+        Err(Error::new(ErrorKind::Corrupt, format!("{count} findings, the first: {first}"))
+            .doing(format!("verify {}", self.organization))
+            .remedy("restore the named objects from another copy of the bucket, or start a new repository"))
+    }
+}
+
+/// Verifies snapshots of `repository`.
+pub async fn verify(repository: &Repository, scope: Scope) -> Result<Report> {
+    let all = repository.snapshots().await?;
+    if all.is_empty() {
+        return Err(Error::new(ErrorKind::Config, "the repository has no snapshot yet").remedy("back up first: `asana-backup run`"));
+    }
+    if let Some(wanted) = scope.snapshot.filter(|wanted| !all.contains(wanted)) {
+        return Err(Error::new(ErrorKind::Config, format!("there is no snapshot {wanted}"))
+            .remedy("`asana-backup snapshots` lists them"));
+    }
+    let mut report = Report { organization: repository.organization().to_owned(), ..Report::default() };
+    let mut checked = Checked::default();
+    let mut compared = std::collections::HashSet::new();
+    let mut previous: Option<Committed> = None;
+    for number in all.iter().copied() {
+        let committed = match repository.snapshot(number).await {
+            Ok(committed) => committed,
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                report.findings.push(Finding { object: format!("snapshot {number}"), problem: error.to_string() });
+                previous = None;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if scope.snapshot.is_none_or(|wanted| wanted == number) {
+            let latest = Some(&number) == all.last();
+            let found = repository.check_snapshot(&committed, previous.as_ref(), latest, &mut checked).await?;
+            report.findings.extend(found);
+            if scope.deep {
+                compare(repository, &committed, &mut compared, &mut report).await?;
+            }
+            report.snapshots.push(number);
+        }
+        previous = Some(committed);
+    }
+    report.objects = checked.objects();
+    report.bytes = checked.bytes();
+    Ok(report)
+}
+
+/// Reads every row of the parts that no earlier snapshot named.
+async fn compare(
+    repository: &Repository,
+    committed: &Committed,
+    compared: &mut std::collections::HashSet<String>,
+    report: &mut Report,
+) -> Result<()> {
+    if committed.snapshot.resources != resources::VERSION {
+        report.findings.push(Finding {
+            object: format!("snapshot {}", committed.snapshot.number),
+            problem: format!(
+                "its rows were read with version {} of the resources, this program knows version {}",
+                committed.snapshot.resources,
+                resources::VERSION
+            ),
+        });
+        return Ok(());
+    }
+    let mut running: JoinSet<(String, Result<u64>)> = JoinSet::new();
+    for (table, state) in &committed.snapshot.tables {
+        let Some(resource) = resources::by_table(table) else { continue };
+        let ids = repository.field_ids(resource, Some(state)).await?;
+        // A list that cannot be read is a finding already.
+        let Ok(objects) = repository.objects(state).await else { continue };
+        for part in objects.parts.into_iter().filter(|part| compared.insert(part.key.clone())) {
+            if running.len() >= AT_ONCE {
+                collect(running.join_next().await, report)?;
+            }
+            running.spawn(rows(repository.clone(), resource, ids.clone(), part));
+        }
+    }
+    while let Some(done) = running.join_next().await {
+        collect(Some(done), report)?;
+    }
+    Ok(())
+}
+
+async fn rows(
+    repository: Repository,
+    resource: &'static Resource,
+    ids: FieldIds,
+    part: Part,
+) -> (String, Result<u64>) {
+    let checked = async {
+        let bytes = repository.read_part(&part).await?;
+        let ended = |cause| Error::new(ErrorKind::Bug, format!("a check ended: {cause}"));
+        tokio::task::spawn_blocking(move || encode::check_rows(resource, &ids, bytes)).await.map_err(ended)?
+    };
+    let result = checked.await;
+    (part.key, result)
+}
+
+fn collect(
+    done: Option<std::result::Result<(String, Result<u64>), tokio::task::JoinError>>,
+    report: &mut Report,
+) -> Result<()> {
+    let Some(done) = done else { return Ok(()) };
+    let (object, result) =
+        done.map_err(|cause| Error::new(ErrorKind::Bug, format!("a check ended: {cause}")))?;
+    match result {
+        Ok(rows) => report.rows_compared += rows,
+        Err(error) if error.kind() == ErrorKind::Corrupt => {
+            report.findings.push(Finding { object, problem: error.to_string() });
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
