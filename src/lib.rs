@@ -4,8 +4,10 @@
 //!
 //! 0. [`error`], [`clock`]: the one error type; the only reader of wall time.
 //! 1. [`model`], [`resources`]: the nouns that travel; what Asana has, as data.
+//! 3. [`encode`]: records into parts and back.
 
 pub mod clock;
+pub mod encode;
 pub mod error;
 pub mod model;
 pub mod resources;
