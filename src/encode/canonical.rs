@@ -199,3 +199,134 @@ fn separate(at: usize, out: &mut Vec<u8>) {
         out.push(b',');
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::resources;
+
+    fn form(table: &str, record: &Value) -> String {
+        let resource = resources::by_table(table).expect("the table exists");
+        String::from_utf8(canonical(resource, record, Some("7"))).expect("text")
+    }
+
+    #[track_caller]
+    fn equal(table: &str, one: &Value, other: &Value) {
+        assert_eq!(form(table, one), form(table, other));
+    }
+
+    #[track_caller]
+    fn different(table: &str, one: &Value, other: &Value) {
+        assert_ne!(form(table, one), form(table, other));
+    }
+
+    fn custom(field: &Value) -> Value {
+        let mut field = field.clone();
+        field["gid"] = json!("9");
+        json!({"gid": "1", "custom_fields": [field]})
+    }
+
+    #[test]
+    fn a_digest_can_be_made_again_by_anyone() {
+        let task = json!({
+            "resource_type": "task", "gid": "1", "name": "a \"b\"\n\u{1f600}", "html_notes": null,
+            "assignee": {"gid": "2", "resource_type": "user", "name": "Ann"}, "completed": false,
+            "num_likes": 3.0, "actual_time_minutes": 0.1, "unknown": 1,
+            "tags": [{"gid": "6", "name": "y"}, {"gid": "5", "name": "z"}],
+            "memberships": [{"section": {"gid": "4"}, "project": {"gid": "3", "name": "P"}}],
+        });
+        let expected = r#"{"actual_time_minutes":1e-1,"assignee":{"gid":"2"},"completed":false,"gid":"1","memberships":[{"project":{"gid":"3"},"section":{"gid":"4"}}],"name":"a \"b\"\n😀","num_likes":3,"resource_type":"task","tags":[{"gid":"5"},{"gid":"6"}]}"#;
+        assert_eq!(form("tasks", &task), expected);
+        let tasks = resources::by_table("tasks").expect("the table exists");
+        assert_eq!(hash(tasks, &task, None), Hash::of(expected.as_bytes()));
+    }
+
+    #[test]
+    fn renaming_what_a_record_refers_to_leaves_its_digest() {
+        let task = |user: &str, option: &str| {
+            json!({"gid": "1", "assignee": {"gid": "2", "name": user}, "custom_fields": [{
+                "gid": "3", "name": option, "enum_value": {"gid": "4", "name": option, "color": option},
+                "people_value": [{"gid": "5", "name": user}], "display_value": option}]})
+        };
+        equal("tasks", &task("Ann", "High"), &task("Anna", "Highest"));
+    }
+
+    #[test]
+    fn every_value_of_a_record_counts() {
+        let task = |field: &str, value: Value| json!({"gid": "1", field: value});
+        let pairs = [
+            ("assignee", json!({"gid": "2"}), json!({"gid": "3"})),
+            ("assignee", json!({"gid": "2"}), json!("2")),
+            ("assignee", json!({}), json!(null)),
+            ("name", json!("a"), json!("a ")),
+            ("name", json!("\u{e9}"), json!("e\u{301}")),
+            ("name", json!("1"), json!(1)),
+            ("name", json!(""), json!(null)),
+            ("completed", json!(false), json!(null)),
+            ("num_likes", json!(9_007_199_254_740_993_u64), json!(9_007_199_254_740_992_u64)),
+            ("actual_time_minutes", json!(0.1), json!(0.1 + f64::EPSILON)),
+            ("tags", json!([]), json!(null)),
+            ("tags", json!([{"gid": "1"}]), json!([{"gid": "1"}, {"gid": "1"}])),
+            ("external", json!({}), json!(null)),
+            ("likes", json!([{"gid": "1"}, {"gid": "2"}]), json!([{"gid": "2"}, {"gid": "1"}])),
+        ];
+        for (field, one, other) in pairs {
+            different("tasks", &task(field, one), &task(field, other));
+        }
+    }
+
+    #[test]
+    fn the_same_value_in_other_words_is_the_same() {
+        let task = |field: &str, value: &str| json!({"gid": "1", field: serde_json::from_str::<Value>(value).expect("JSON")});
+        let pairs = [
+            ("num_likes", "1", "1.0"),
+            ("num_likes", "1", "10e-1"),
+            ("num_likes", "0", "-0.0"),
+            ("num_likes", "1000000000000000000", "1e18"),
+            ("actual_time_minutes", "0.30000000000000004", "3.0000000000000004e-1"),
+            ("name", "\"\\u00e9\"", "\"é\""),
+            ("tags", r#"[{"gid":"1"},{"gid":"2"}]"#, r#"[{"gid":"2"},{"gid":"1"}]"#),
+            ("external", r#"{"gid":null,"more":1}"#, "{}"),
+            ("name", r#"{"a":1,"b":2}"#, r#"{"b":2.0,"a":1}"#),
+        ];
+        for (field, one, other) in pairs {
+            equal("tasks", &task(field, one), &task(field, other));
+        }
+        equal("tasks", &json!({"gid": "1", "name": null}), &json!({"gid": "1"}));
+    }
+
+    #[test]
+    fn an_echo_counts_only_where_no_neighbour_says_anything() {
+        let quiet = [json!({}), json!({"resource_subtype": "custom_id"}), json!({"people_value": []})];
+        let loud = [
+            json!({"number_value": 0}),
+            json!({"text_value": ""}),
+            json!({"enum_value": {"gid": "1"}}),
+            json!({"date_value": {"date": "2026-01-01", "date_time": null}}),
+        ];
+        let echoing = |field: &Value, echo: &str| {
+            let mut field = field.clone();
+            field["display_value"] = json!(echo);
+            custom(&field)
+        };
+        for field in &quiet {
+            different("tasks", &echoing(field, "ID-1"), &echoing(field, "ID-2"));
+        }
+        for field in &loud {
+            equal("tasks", &echoing(field, "one"), &echoing(field, "other"));
+            different("tasks", &echoing(field, "one"), &echoing(&quiet[0], "one"));
+        }
+    }
+
+    #[test]
+    fn the_parent_counts_where_the_record_does_not_say_it() {
+        let hash_of = |table: &str, parent| {
+            let resource = resources::by_table(table).expect("the table exists");
+            hash(resource, &json!({"gid": "1"}), parent)
+        };
+        assert_ne!(hash_of("portfolio_items", Some("7")), hash_of("portfolio_items", Some("8")));
+        assert_eq!(hash_of("tasks", Some("7")), hash_of("tasks", None));
+    }
+}

@@ -270,3 +270,104 @@ fn day(text: &str) -> Option<i32> {
 fn moment(text: &str) -> Option<i64> {
     DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.timestamp_micros())
 }
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::Array;
+    use arrow::util::display::array_value_to_string;
+    use serde_json::json;
+
+    use super::*;
+    use crate::encode::schema;
+    use crate::model::{field_ids, table_columns};
+    use crate::resources;
+
+    /// The column `name` of a row with `value` in it, as text, and the misfits.
+    fn column(table: &str, name: &str, value: &Value) -> (String, BTreeMap<String, u64>) {
+        let resource = resources::by_table(table).expect("the table exists");
+        let schema = schema(resource, &field_ids(&table_columns(resource))).expect("a schema");
+        let mut columns = Columns::new(resource);
+        columns.push(&json!({"gid": "1", name: value}), Some("7"));
+        let arrays = columns.finish(schema.fields()).expect("arrays");
+        let at = schema.index_of(name).expect("a column");
+        assert_eq!(arrays[at].data_type(), schema.field(at).data_type());
+        let text = if arrays[at].is_null(0) {
+            "null".into()
+        } else {
+            array_value_to_string(&arrays[at], 0).expect("text")
+        };
+        let mut misfits = BTreeMap::new();
+        columns.misfits(&mut misfits);
+        (text, misfits)
+    }
+
+    #[track_caller]
+    fn fits(table: &str, name: &str, value: &Value, expected: &str) {
+        assert_eq!(column(table, name, value), (expected.to_owned(), BTreeMap::new()), "{value}");
+    }
+
+    #[track_caller]
+    fn misfits(name: &str, value: &Value, expected: &str, path: &str) {
+        let counts = BTreeMap::from([(path.to_owned(), 1)]);
+        assert_eq!(column("tasks", name, value), (expected.to_owned(), counts), "{value}");
+    }
+
+    #[test]
+    fn every_shape_takes_what_asana_describes() {
+        fits("tasks", "name", &json!("x"), "x");
+        fits("tasks", "completed", &json!(true), "true");
+        fits("tasks", "num_likes", &json!(i64::MIN), "-9223372036854775808");
+        fits("tasks", "num_likes", &json!(3.0), "3");
+        fits("tasks", "actual_time_minutes", &json!(3), "3.0");
+        fits("tasks", "actual_time_minutes", &json!(0.25), "0.25");
+        fits("tasks", "due_on", &json!("2024-02-29"), "2024-02-29");
+        fits("tasks", "due_on", &json!("0001-01-01"), "0001-01-01");
+        fits("tasks", "due_at", &json!("2024-01-02T03:04:05.678Z"), "2024-01-02T03:04:05.678Z");
+        fits("tasks", "due_at", &json!("2024-01-02T03:04:05.123456+02:00"), "2024-01-02T01:04:05.123456Z");
+        fits("tasks", "assignee", &json!({"gid": "2", "name": "Ann"}), "{gid: 2}");
+        fits("tasks", "followers", &json!([{"gid": "3"}, {"gid": "2"}]), "[{gid: 3}, {gid: 2}]");
+        fits("tasks", "followers", &json!([]), "[]");
+        fits("tasks", "external", &json!({"gid": "e", "data": null}), "{gid: e, data: }");
+        fits("workspaces", "email_domains", &json!(["a", null]), "[a, ]");
+        fits("portfolio_items", "portfolio", &json!("ignored"), "{gid: 7}");
+        for name in ["name", "completed", "num_likes", "due_on", "due_at", "assignee", "followers"] {
+            fits("tasks", name, &Value::Null, "null");
+        }
+    }
+
+    #[test]
+    fn what_does_not_fit_is_null_and_counted() {
+        misfits("name", &json!(1), "null", "name");
+        misfits("completed", &json!("true"), "null", "completed");
+        misfits("num_likes", &json!(1.5), "null", "num_likes");
+        misfits("num_likes", &json!(u64::MAX), "null", "num_likes");
+        misfits("num_likes", &json!(9.3e18), "null", "num_likes");
+        misfits("actual_time_minutes", &json!("1"), "null", "actual_time_minutes");
+        for date in
+            ["2024-02-30", "2024-2-3", "2024-01-02T00:00:00Z", "2024/01/02", "+024-01-02", "", "20é4-1-02"]
+        {
+            misfits("due_on", &json!(date), "null", "due_on");
+        }
+        for moment in ["2024-01-02", "2024-01-02T03:04:05", "2024-13-02T03:04:05Z", ""] {
+            misfits("due_at", &json!(moment), "null", "due_at");
+        }
+        misfits("assignee", &json!("2"), "null", "assignee");
+        misfits("assignee", &json!({"gid": 2}), "{gid: }", "assignee.gid");
+        misfits("followers", &json!({"gid": "2"}), "null", "followers");
+        misfits("followers", &json!([{"gid": "2"}, 3, null]), "[{gid: 2}, , ]", "followers.element");
+        misfits(
+            "likes",
+            &json!([{"gid": "1", "user": {"gid": []}}]),
+            "[{gid: 1, user: {gid: }}]",
+            "likes.element.user.gid",
+        );
+    }
+
+    #[test]
+    fn an_echo_is_kept_where_it_is_the_only_value() {
+        let value = |field: Value| column("tasks", "custom_fields", &json!([field])).0;
+        assert!(value(json!({"gid": "1", "display_value": "ID-7"})).contains("display_value: ID-7"));
+        let number = value(json!({"gid": "1", "display_value": "7 h", "number_value": 7}));
+        assert!(number.contains("number_value: 7.0") && number.contains("display_value: }"), "{number}");
+    }
+}

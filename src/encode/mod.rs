@@ -19,3 +19,6 @@ pub use part::{encode_deletes, encode_part};
 pub use read::{Deletes, KeyRow, Keys, Row, Rows, Stream, deletes, keys, rows};
 pub use record::{Parsed, field, parse, record, references};
 pub use schema::schema;
+
+#[cfg(test)]
+mod tests;

@@ -38,8 +38,8 @@ use crate::resources::Resource;
 const BATCH_ROWS: usize = 512;
 /// JSON in one Arrow batch, at most, unless a single record is larger.
 const BATCH_BYTES: usize = 1 << 20;
-/// What a row group may grow to, compressed.
-const ROW_GROUP_BYTES: usize = 16 << 20;
+/// What a row group may grow to, compressed. Tests want several from few rows.
+const ROW_GROUP_BYTES: usize = if cfg!(test) { 64 << 10 } else { 16 << 20 };
 /// Rows in a page, at most: what has to be read to look up one key.
 const PAGE_ROWS: usize = 4096;
 /// The footer names the version of the resources under this key: digests are comparable within one version only.

@@ -157,3 +157,128 @@ fn mended(raw: &str) -> Option<String> {
     }
     (halves > 0).then(|| String::from_utf8(bytes).ok()).flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::Lane;
+
+    fn read(table: &str, raw: &str, listed_under: Option<&str>) -> Result<Parsed> {
+        let moment = DateTime::from_timestamp(1_780_000_000, 0).expect("a valid time");
+        let reading = Reading { lane: Lane::Walk, fields: "x".into(), began_at: moment, seen_at: moment };
+        record(resources::by_table(table).expect("the table exists"), raw, listed_under, &Arc::new(reading))
+    }
+
+    #[track_caller]
+    fn check(table: &str, raw: &str, listed_under: Option<&str>, key: &str, parent: Option<&str>) {
+        let found = read(table, raw, listed_under).expect("a record").record;
+        assert_eq!((&*found.key, found.parent.as_deref(), &*found.raw), (key, parent, raw));
+    }
+
+    #[test]
+    fn a_record_is_identified_as_its_resource_says() {
+        check("users", r#"{"gid":"1"}"#, Some("9"), "1", None);
+        check("tasks", r#" {"gid":"1","parent":{"gid":"2"}} "#, Some("9"), "1", Some("2"));
+        check("tasks", r#"{"gid":"1","parent":null}"#, Some("9"), "1", Some("9"));
+        check("tasks", r#"{"gid":"1"}"#, None, "1", None);
+        check("portfolio_items", r#"{"gid":"1"}"#, Some("9"), "9/1", Some("9"));
+    }
+
+    #[test]
+    fn the_moment_of_the_last_change_is_taken_along() {
+        let modified = |text: &str| {
+            let raw = json!({"gid": "1", "modified_at": text}).to_string();
+            read("tasks", &raw, None).expect("a record").record.modified_at.map(|moment| moment.to_rfc3339())
+        };
+        assert_eq!(modified("2024-01-02T03:04:05.678Z").as_deref(), Some("2024-01-02T03:04:05.678+00:00"));
+        assert_eq!(modified("yesterday"), None);
+    }
+
+    #[test]
+    fn what_cannot_be_told_apart_is_refused_with_its_table() {
+        let deep = format!("{}{}", "[".repeat(10_000), "]".repeat(10_000));
+        let refused = [
+            "",
+            "[]",
+            "null",
+            "{",
+            "{}",
+            r#"{"gid":1}"#,
+            r#"{"gid":null}"#,
+            r#"{"gid":""}"#,
+            r#"{"gid":"1/2"}"#,
+            r#"{"gid":"1 2"}"#,
+            r#"{"gid":"é"}"#,
+            r#"{"gid":"1"} x"#,
+            r#"{"gid":"1","n":1e999}"#,
+            &deep,
+            &format!(r#"{{"gid":"1","name":{deep}}}"#),
+            &format!(r#"{{"gid":"{}"}}"#, "1".repeat(257)),
+        ];
+        for raw in refused {
+            let error = read("tasks", raw, None).expect_err("refused");
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+            assert!(error.to_string().contains("tasks"), "{error}");
+        }
+        assert!(read("portfolio_items", r#"{"gid":"1"}"#, None).is_err());
+    }
+
+    #[test]
+    fn half_an_emoji_is_no_reason_to_lose_a_record() {
+        let names = [
+            (r#""cut \ud83d""#, "cut \u{fffd}"),
+            (r#""\ude00 \ud83d\ude00 \\ud83d""#, "\u{fffd} \u{1f600} \\ud83d"),
+            (r#""\ud83d\ud83d\ude00""#, "\u{fffd}\u{1f600}"),
+        ];
+        for (raw, name) in names {
+            let raw = format!(r#"{{"gid":"1","name":{raw}}}"#);
+            let parsed = read("tasks", &raw, None).expect("a record");
+            assert_eq!(parsed.value["name"], name);
+            assert_eq!(&*parsed.record.raw, raw);
+        }
+        assert!(read("tasks", r#"{"gid":"1","name":"\ud8"}"#, None).is_err());
+    }
+
+    #[test]
+    fn the_last_of_two_fields_of_one_name_is_the_one() {
+        check("tasks", r#"{"gid":"1","gid":"2"}"#, None, "2", None);
+    }
+
+    #[test]
+    fn every_record_of_another_table_is_a_reference_however_deep() {
+        let value = json!({
+            "gid": "1", "resource_type": "task",
+            "assignee": {"gid": "2", "resource_type": "user"},
+            "followers": [{"gid": "2", "resource_type": "user"}, {"gid": "3", "resource_type": "user"}, null, 7],
+            "memberships": [{"project": {"gid": "4", "resource_type": "project"}, "section": null}],
+            "custom_fields": [{"gid": "5", "resource_type": "custom_field",
+                "enum_value": {"gid": "6", "resource_type": "enum_option"}}],
+            "parent": {"gid": "7", "resource_type": "task", "created_by": {"gid": "8", "resource_type": "user"}},
+            "tags": [{"gid": 9, "resource_type": "tag"}, {"resource_type": "tag"}],
+        });
+        let tasks = resources::by_table("tasks").expect("the table exists");
+        let expected = [
+            ("custom_fields", "5"),
+            ("projects", "4"),
+            ("tasks", "7"),
+            ("users", "2"),
+            ("users", "3"),
+            ("users", "8"),
+        ];
+        assert_eq!(references(tasks, &value), expected.map(|(table, gid)| (table, gid.to_owned())));
+        let items = resources::by_table("portfolio_items").expect("the table exists");
+        let item = json!({"gid": "4", "resource_type": "project"});
+        assert_eq!(references(items, &item), [("projects", "4".to_owned())]);
+    }
+
+    #[test]
+    fn a_field_is_found_by_its_path() {
+        let value = json!({"a": {"b": 1, "c": null}});
+        assert_eq!(field(&value, "a.b"), Some(&json!(1)));
+        for path in ["a.c", "a.d", "a.b.c", "", "b"] {
+            assert_eq!(field(&value, path), None, "{path}");
+        }
+    }
+}
