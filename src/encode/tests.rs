@@ -283,9 +283,9 @@ fn damaged_bytes_are_corrupt_and_never_a_panic() {
     let whole = encode("tasks", many_tasks().into_iter().take(3).collect()).expect("a part").bytes;
     let try_all = |bytes: Bytes| {
         let outcomes = [
-            keys(bytes.clone()).and_then(|keys| keys.map(|row| row.map(|_| ())).collect()),
-            rows(bytes.clone()).and_then(|rows| rows.map(|row| row.map(|_| ())).collect()),
-            deletes(bytes.clone()).and_then(|rows| rows.map(|row| row.map(|_| ())).collect()),
+            keys(bytes.clone()).and_then(|mut rows| rows.try_for_each(|row| row.map(|_| ()))),
+            rows(bytes.clone()).and_then(|mut rows| rows.try_for_each(|row| row.map(|_| ()))),
+            deletes(bytes.clone()).and_then(|mut rows| rows.try_for_each(|row| row.map(|_| ()))),
             check_rows(tasks, &ids(tasks), bytes).map(|_| ()),
         ];
         for refused in outcomes.into_iter().filter_map(Result::err) {
