@@ -63,7 +63,7 @@ fn says_something(value: &Json<'_>) -> bool {
     match value {
         Json::Null => false,
         Json::List(elements) => !elements.is_empty(),
-        Json::Object(fields) => fields.fields().any(|(_, value)| says_something(value)),
+        Json::Object(fields) => fields.sorted().into_values().any(says_something),
         _ => true,
     }
 }
@@ -155,7 +155,7 @@ fn json(value: &Json<'_>, out: &mut Vec<u8>) {
         }
         Json::Object(fields) => {
             out.push(b'{');
-            for (at, (name, value)) in fields.fields().enumerate() {
+            for (at, (name, value)) in fields.sorted().into_iter().enumerate() {
                 separate(at, out);
                 text(name, out);
                 out.push(b':');
