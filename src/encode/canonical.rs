@@ -36,7 +36,7 @@ pub(super) fn digest(resource: &Resource, record: &Json<'_>, parent: Option<&str
 }
 
 fn canonical(resource: &Resource, record: &Json<'_>, parent: Option<&str>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(1024);
+    let mut out = Vec::with_capacity(4096);
     match record {
         Json::Object(fields) => object(resource.columns, fields, parent, &mut out),
         other => json(other, &mut out),
@@ -73,16 +73,14 @@ fn object(columns: &[Column], fields: &Object<'_>, parent: Option<&str>, out: &m
         Value(&'a Shape, &'a Json<'j>),
         Parent(&'a str),
     }
-    let mut said: Vec<(&str, Said<'_, '_>)> = columns
-        .iter()
-        .filter_map(|column| {
-            let said = match column.shape {
-                Shape::ListedUnder => Said::Parent(parent?),
-                _ => Said::Value(&column.shape, counted(columns, column, fields)?),
-            };
-            Some((column.name, said))
-        })
-        .collect();
+    let mut said: Vec<(&str, Said<'_, '_>)> = Vec::with_capacity(columns.len());
+    said.extend(columns.iter().filter_map(|column| {
+        let said = match column.shape {
+            Shape::ListedUnder => Said::Parent(parent?),
+            _ => Said::Value(&column.shape, counted(columns, column, fields)?),
+        };
+        Some((column.name, said))
+    }));
     said.sort_unstable_by_key(|(name, _)| *name);
     out.push(b'{');
     for (at, (name, said)) in said.iter().enumerate() {
@@ -106,32 +104,35 @@ fn shaped(shape: &Shape, value: &Json<'_>, out: &mut Vec<u8>) {
         (Shape::Reference(_), Json::Object(fields)) => object(REFERENCE, fields, None, out),
         (Shape::Struct(columns), Json::Object(fields)) => object(columns, fields, None, out),
         (Shape::References(_), Json::List(elements)) => {
-            let mut set: Vec<Vec<u8>> = elements.iter().map(|element| one(REFERENCE, element)).collect();
+            let one = |element| {
+                let mut out = Vec::new();
+                of(REFERENCE, element, &mut out);
+                out
+            };
+            let mut set: Vec<Vec<u8>> = elements.iter().map(one).collect();
             set.sort_unstable();
-            list(&set, out);
+            list(set, out, |element, out| out.extend(element));
         }
         (Shape::Structs(columns), Json::List(elements)) => {
-            let elements: Vec<Vec<u8>> = elements.iter().map(|element| one(columns, element)).collect();
-            list(&elements, out);
+            list(elements, out, |element, out| of(columns, element, out));
         }
         _ => json(value, out),
     }
 }
 
-fn one(columns: &[Column], element: &Json<'_>) -> Vec<u8> {
-    let mut out = Vec::new();
+/// One element of a list whose objects have these `columns`.
+fn of(columns: &[Column], element: &Json<'_>, out: &mut Vec<u8>) {
     match element {
-        Json::Object(fields) => object(columns, fields, None, &mut out),
-        other => json(other, &mut out),
+        Json::Object(fields) => object(columns, fields, None, out),
+        other => json(other, out),
     }
-    out
 }
 
-fn list(elements: &[Vec<u8>], out: &mut Vec<u8>) {
+fn list<T>(elements: impl IntoIterator<Item = T>, out: &mut Vec<u8>, each: impl Fn(T, &mut Vec<u8>)) {
     out.push(b'[');
-    for (at, element) in elements.iter().enumerate() {
+    for (at, element) in elements.into_iter().enumerate() {
         separate(at, out);
-        out.extend_from_slice(element);
+        each(element, out);
     }
     out.push(b']');
 }
@@ -145,14 +146,7 @@ fn json(value: &Json<'_>, out: &mut Vec<u8>) {
         Json::Beyond(whole) => print(out, format_args!("{whole}")),
         Json::Float(number) => float(*number, out),
         Json::Text(value) => text(value, out),
-        Json::List(elements) => {
-            out.push(b'[');
-            for (at, element) in elements.iter().enumerate() {
-                separate(at, out);
-                json(element, out);
-            }
-            out.push(b']');
-        }
+        Json::List(elements) => list(elements, out, json),
         Json::Object(fields) => {
             out.push(b'{');
             for (at, (name, value)) in fields.sorted().into_iter().enumerate() {
