@@ -4,8 +4,10 @@
 //!
 //! 0. [`error`], [`clock`]: the one error type; the only reader of wall time.
 //! 1. [`model`], [`resources`]: the nouns that travel; what Asana has, as data.
+//! 3. [`repository`]: the place where the backup of one organization lives.
 
 pub mod clock;
 pub mod error;
 pub mod model;
+pub mod repository;
 pub mod resources;
