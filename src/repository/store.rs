@@ -44,6 +44,13 @@ pub struct StoreOptions {
     pub allow_http: bool,
 }
 
+/// What tells that an object that is there already is the one to be created.
+#[derive(Clone, Copy)]
+enum Same {
+    Bytes,
+    Length,
+}
+
 /// An object that a listing showed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Listed {
@@ -136,53 +143,49 @@ impl Store {
 
     /// Creates `key`, or finds it there with exactly these bytes. Anything else there is a Conflict.
     pub async fn create(&self, key: &str, bytes: Bytes) -> Result<()> {
-        self.create_unless(key, &bytes, async || match self.try_read(key).await? {
-            None => Ok(false),
-            Some(there) if there == bytes => Ok(true),
-            Some(_) => Err(Error::new(ErrorKind::Conflict, "another content is there already")),
-        })
-        .await
+        self.create_unless(key, &bytes, Same::Bytes).await
     }
 
     /// Creates `key`, whose name says its content, or finds it there with the same length.
     pub async fn create_part(&self, key: &str, bytes: Bytes) -> Result<()> {
-        self.create_unless(key, &bytes, async || match self.try_length(key).await? {
-            None => Ok(false),
-            Some(length) if length == bytes.len() as u64 => Ok(true),
-            Some(length) => Err(Error::new(
-                ErrorKind::Corrupt,
-                format!("{length} bytes are there, and {} belong under this name", bytes.len()),
-            )),
-        })
-        .await
+        self.create_unless(key, &bytes, Same::Length).await
     }
 
-    /// Tries to create `key` until it worked or `is_there` says so.
-    async fn create_unless(
-        &self,
-        key: &str,
-        bytes: &Bytes,
-        is_there: impl AsyncFn() -> Result<bool>,
-    ) -> Result<()> {
+    /// Tries to create `key` until it worked or is there.
+    async fn create_unless(&self, key: &str, bytes: &Bytes, same: Same) -> Result<()> {
+        let doing = |error: Error| error.doing(format!("create {key}"));
         let mut attempt = 1;
         loop {
-            let outcome = self.put(key, bytes, PutMode::Create).await;
-            let Err(failure) = outcome else { return Ok(()) };
-            let settled = match failure.kind() {
-                ErrorKind::Config | ErrorKind::Unfit => Err(failure),
-                _ => match is_there().await {
-                    Ok(true) => Ok(true),
-                    Err(verdict) if verdict.kind() != ErrorKind::Unavailable => Err(verdict),
-                    Ok(false) | Err(_) if attempt < ATTEMPTS => Ok(false),
-                    Ok(false) | Err(_) => Err(unavailable(failure)),
-                },
-            };
-            match settled {
+            let Err(failure) = self.put(key, bytes, PutMode::Create).await else { return Ok(()) };
+            if matches!(failure.kind(), ErrorKind::Config | ErrorKind::Unfit) {
+                return Err(doing(failure));
+            }
+            match self.is_there(key, bytes, same).await {
                 Ok(true) => return Ok(()),
-                Ok(false) => tokio::time::sleep(PAUSE * 2_u32.pow(attempt - 1)).await,
-                Err(error) => return Err(error.doing(format!("create {key}"))),
+                Err(verdict) if verdict.kind() != ErrorKind::Unavailable => return Err(doing(verdict)),
+                Ok(false) | Err(_) if attempt == ATTEMPTS => return Err(doing(unavailable(failure))),
+                Ok(false) | Err(_) => tokio::time::sleep(PAUSE * 2_u32.pow(attempt - 1)).await,
             }
             attempt += 1;
+        }
+    }
+
+    /// Whether `key` is there as it should be; something else in its place is an error.
+    async fn is_there(&self, key: &str, bytes: &Bytes, same: Same) -> Result<bool> {
+        match same {
+            Same::Bytes => match self.try_read(key).await? {
+                None => Ok(false),
+                Some(there) if there == bytes => Ok(true),
+                Some(_) => Err(Error::new(ErrorKind::Conflict, "another content is there already")),
+            },
+            Same::Length => match self.try_length(key).await? {
+                None => Ok(false),
+                Some(length) if length == bytes.len() as u64 => Ok(true),
+                Some(length) => {
+                    let expected = bytes.len();
+                    Err(corrupt(format!("{length} bytes are there, and {expected} belong under this name")))
+                }
+            },
         }
     }
 
@@ -431,6 +434,11 @@ pub(super) mod tests {
     /// The same objects, at another place.
     pub(in crate::repository) fn moved(store: &Store, url: &str) -> Store {
         Store { url: url.into(), ..store.clone() }
+    }
+
+    /// Takes an object away.
+    pub(in crate::repository) async fn remove(store: &Store, key: &str) {
+        store.objects.delete(&store.path(key).expect("a key")).await.expect("deleted");
     }
 
     /// What goes wrong with one put.
