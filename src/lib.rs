@@ -4,9 +4,10 @@
 //!
 //! 0. [`error`], [`clock`]: the one error type; the only reader of wall time.
 //! 1. [`model`], [`resources`]: the nouns that travel; what Asana has, as data.
-//! 3. [`repository`]: the place where the backup of one organization lives.
+//! 3. [`encode`], [`repository`]: records into parts and back; the place where the backup of one organization lives.
 
 pub mod clock;
+pub mod encode;
 pub mod error;
 pub mod model;
 pub mod repository;
