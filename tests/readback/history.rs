@@ -3,16 +3,18 @@
 //! `cargo run --example readback -- <repository> <expected.json>`: a folder or an `s3://` URL that holds no repository
 //! yet. Thirty snapshots of `tasks`: a part of several row groups whose gids begin alike for more than 64 bytes;
 //! updates and deletions; enough small commits for manifests to be merged; one commit that changes nothing; and `tags`, a table
-//! without rows. `check_table.py` reads it.
+//! without rows. `check_table.py` reads it. Made twice, it is the same to the byte. At the end sixteen writers race for one name.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use asana_backup::encode;
+use asana_backup::error::{Error, ErrorKind};
 use asana_backup::model::{
     Counts, FORMAT_VERSION, Gap, Lane, Proof, Reading, Record, RunId, Snapshot, SnapshotNumber, TableState,
     TokenIdentity,
 };
+use asana_backup::repository::keys::Key;
 use asana_backup::repository::{
     Checked, Repository, StageTable, StagedPart, Store, StoreOptions, check_snapshot, commit_time,
 };
@@ -65,6 +67,7 @@ async fn make(url: &str, expected: &str) -> Outcome<()> {
         history.commit(number, &changed, &gone).await?;
     }
     history.check().await?;
+    history.race().await?;
     let told = json!({"tables": history.repository.url_of("tables"), "snapshots": history.expected});
     std::fs::write(expected, serde_json::to_vec_pretty(&told)?)?;
     Ok(())
@@ -213,6 +216,21 @@ impl History {
             previous = Some(committed);
         }
         Ok(())
+    }
+}
+
+impl History {
+    /// Sixteen writers want one name at once: one gets it, and the others are told.
+    async fn race(&self) -> Outcome<()> {
+        let store = self.repository.store();
+        let key = Key::Probe { probe: ulid::Ulid::generate(), name: "race".to_owned() }.to_string();
+        let key = key.as_str();
+        let writers = (0..16).map(|n| async move { store.create(key, format!("writer {n}").into()).await });
+        let outcomes = futures_util::future::join_all(writers).await;
+        let refused =
+            |outcome: &&Result<(), Error>| matches!(outcome, Err(e) if e.kind() == ErrorKind::Conflict);
+        let lost = outcomes.iter().filter(refused).count();
+        if lost == 15 { Ok(()) } else { Err(format!("{lost} of 15 lost: {outcomes:?}").into()) }
     }
 }
 
