@@ -1,6 +1,6 @@
 //! The place where the backup of one organization lives.
 //!
-//! In reading order: [`keys`] names every object; [`store`] is the door to the bucket or folder; [`Repository`] says
+//! In reading order: [`keys`] names every object; [`store`] is the door to the bucket or folder, and [`probe`] tries it; [`Repository`] says
 //! whose it is (`identity`), reads and commits snapshots (`snapshot`), stages what a commit names (`table`, and
 //! `iceberg`, with `avro`, for the table format) and publishes what was committed (`publish`); [`check_snapshot`] compares it all
 //! with what is really there.
@@ -15,6 +15,7 @@ mod check;
 mod iceberg;
 mod identity;
 pub mod keys;
+mod probe;
 mod publish;
 mod snapshot;
 pub mod store;
@@ -22,6 +23,7 @@ mod table;
 
 pub use check::{Checked, Finding, check_snapshot};
 pub use identity::Repository;
+pub use probe::probe;
 pub use snapshot::{Committed, commit_time};
 pub use store::{Store, StoreOptions};
 pub use table::{Named, StageTable, StagedPart, TableObjects};

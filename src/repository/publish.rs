@@ -38,7 +38,8 @@ impl Repository {
 
     async fn publish_table(&self, table: &str, state: &TableState) -> Result<()> {
         let hint_key = Key::VersionHint { table: table.to_owned() }.checked()?.to_string();
-        if self.hinted(&hint_key).await?.is_some_and(|version| version >= state.published_as) {
+        let hinted = self.hinted(&hint_key).await?;
+        if hinted == Some(state.published_as) {
             return Ok(());
         }
         let metadata = self.metadata(state).await?;
@@ -48,6 +49,9 @@ impl Repository {
                 .remedy("another program wrote to this table: move its metadata away, and let it only read"),
             _ => error,
         })?;
+        if hinted.is_some_and(|version| version > state.published_as) {
+            return Ok(());
+        }
         self.store().put_hint(&hint_key, state.published_as.to_string().into()).await
     }
 

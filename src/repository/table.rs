@@ -362,7 +362,7 @@ mod tests {
         let mut state = stage(&repository, 1, None, 100, 0).await;
         commit(&repository, 1, &state).await;
         let mut most = 0;
-        for number in 2..=40 {
+        for number in 2..=20 {
             state = stage(&repository, number, Some(&state), 2, 1).await;
             commit(&repository, number, &state).await;
             let objects = repository.objects(&state).await.expect("listed");
@@ -370,7 +370,7 @@ mod tests {
         }
         assert!(most <= 2 * 17 + 1, "{most}");
         let objects = repository.objects(&state).await.expect("listed");
-        assert_eq!((objects.parts.len(), objects.deletes.len(), objects.rows()), (40, 39, 139));
+        assert_eq!((objects.parts.len(), objects.deletes.len(), objects.rows()), (20, 19, 119));
         let latest = repository.latest().await.expect("readable").expect("some");
         let findings =
             crate::repository::check_snapshot(&repository, &latest, None, &mut Default::default()).await;

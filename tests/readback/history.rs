@@ -9,14 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use asana_backup::encode;
-use asana_backup::error::{Error, ErrorKind};
 use asana_backup::model::{
     Counts, FORMAT_VERSION, Gap, Lane, Proof, Reading, Record, RunId, Snapshot, SnapshotNumber, TableState,
     TokenIdentity,
 };
-use asana_backup::repository::keys::Key;
 use asana_backup::repository::{
-    Checked, Repository, StageTable, StagedPart, Store, StoreOptions, check_snapshot, commit_time,
+    Checked, Repository, StageTable, StagedPart, Store, StoreOptions, check_snapshot, commit_time, probe,
 };
 use asana_backup::resources::{self, Resource};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -67,7 +65,7 @@ async fn make(url: &str, expected: &str) -> Outcome<()> {
         history.commit(number, &changed, &gone).await?;
     }
     history.check().await?;
-    history.race().await?;
+    probe(history.repository.store(), ulid::Ulid::generate()).await?;
     let told = json!({"tables": history.repository.url_of("tables"), "snapshots": history.expected});
     std::fs::write(expected, serde_json::to_vec_pretty(&told)?)?;
     Ok(())
@@ -216,21 +214,6 @@ impl History {
             previous = Some(committed);
         }
         Ok(())
-    }
-}
-
-impl History {
-    /// Sixteen writers want one name at once: one gets it, and the others are told.
-    async fn race(&self) -> Outcome<()> {
-        let store = self.repository.store();
-        let key = Key::Probe { probe: ulid::Ulid::generate(), name: "race".to_owned() }.to_string();
-        let key = key.as_str();
-        let writers = (0..16).map(|n| async move { store.create(key, format!("writer {n}").into()).await });
-        let outcomes = futures_util::future::join_all(writers).await;
-        let refused =
-            |outcome: &&Result<(), Error>| matches!(outcome, Err(e) if e.kind() == ErrorKind::Conflict);
-        let lost = outcomes.iter().filter(refused).count();
-        if lost == 15 { Ok(()) } else { Err(format!("{lost} of 15 lost: {outcomes:?}").into()) }
     }
 }
 
