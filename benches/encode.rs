@@ -3,6 +3,8 @@
 //! The tasks are made from a seed and look like an organization's: about 5 KB of JSON each, with custom fields,
 //! followers, memberships, and notes in words that occur as often as words do.
 
+#![recursion_limit = "256"] // a task is a large `json!`
+
 use std::hint::black_box;
 use std::sync::Arc;
 
@@ -62,9 +64,10 @@ impl Dice {
     }
 
     fn custom_field(&mut self, number: u64) -> Value {
+        let subtype = ["text", "enum", "number", "people"][(number % 4) as usize];
         let mut field = json!({
             "gid": (1_100_000_000_000_000 + number).to_string(), "resource_type": "custom_field",
-            "resource_subtype": ["text", "enum", "number", "people"][(number % 4) as usize],
+            "resource_subtype": subtype,
             "number_value": null, "text_value": null, "enum_value": null, "multi_enum_values": null,
             "people_value": null, "display_value": null, "date_value": null,
         });

@@ -15,8 +15,9 @@
 
 use std::io::Write;
 
-use serde_json::{Map, Number, Value};
+use serde_json::Value;
 
+use crate::encode::json::{Json, Object};
 use crate::model::Hash;
 use crate::resources::{Column, Resource, Shape};
 
@@ -27,30 +28,29 @@ pub(super) static REFERENCE: &[Column] = &[Column { name: "gid", shape: Shape::W
 /// does not say it itself, that is, where the resource has a column for it.
 #[must_use]
 pub fn hash(resource: &Resource, record: &Value, parent: Option<&str>) -> Hash {
+    digest(resource, &Json::from(record), parent)
+}
+
+pub(super) fn digest(resource: &Resource, record: &Json<'_>, parent: Option<&str>) -> Hash {
     Hash::of(&canonical(resource, record, parent))
 }
 
-pub(super) fn canonical(resource: &Resource, record: &Value, parent: Option<&str>) -> Vec<u8> {
+fn canonical(resource: &Resource, record: &Json<'_>, parent: Option<&str>) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
     match record {
-        Value::Object(fields) => object(resource.columns, fields, parent, &mut out),
+        Json::Object(fields) => object(resource.columns, fields, parent, &mut out),
         other => json(other, &mut out),
     }
     out
 }
 
-/// The value of `name`, where there is one: null is none.
-pub(super) fn present<'a>(fields: &'a Map<String, Value>, name: &str) -> Option<&'a Value> {
-    fields.get(name).filter(|value| !value.is_null())
-}
-
 /// The value of `column`, where it counts: an echo is none where a neighbour says something.
-pub(super) fn counted<'a>(
+pub(super) fn counted<'j, 'a>(
     columns: &[Column],
     column: &Column,
-    fields: &'a Map<String, Value>,
-) -> Option<&'a Value> {
-    let value = present(fields, column.name)?;
+    fields: &'j Object<'a>,
+) -> Option<&'j Json<'a>> {
+    let value = fields.get(column.name)?;
     let echoes = matches!(column.shape, Shape::Echo)
         && columns.iter().any(|neighbour| {
             !matches!(neighbour.shape, Shape::Word | Shape::Echo)
@@ -59,21 +59,21 @@ pub(super) fn counted<'a>(
     (!echoes).then_some(value)
 }
 
-fn says_something(value: &Value) -> bool {
+fn says_something(value: &Json<'_>) -> bool {
     match value {
-        Value::Null => false,
-        Value::Array(elements) => !elements.is_empty(),
-        Value::Object(fields) => fields.values().any(says_something),
+        Json::Null => false,
+        Json::List(elements) => !elements.is_empty(),
+        Json::Object(fields) => fields.sorted().into_values().any(says_something),
         _ => true,
     }
 }
 
-fn object(columns: &[Column], fields: &Map<String, Value>, parent: Option<&str>, out: &mut Vec<u8>) {
-    enum Said<'a> {
-        Value(&'a Shape, &'a Value),
+fn object(columns: &[Column], fields: &Object<'_>, parent: Option<&str>, out: &mut Vec<u8>) {
+    enum Said<'a, 'j> {
+        Value(&'a Shape, &'a Json<'j>),
         Parent(&'a str),
     }
-    let mut said: Vec<(&str, Said<'_>)> = columns
+    let mut said: Vec<(&str, Said<'_, '_>)> = columns
         .iter()
         .filter_map(|column| {
             let said = match column.shape {
@@ -101,16 +101,16 @@ fn object(columns: &[Column], fields: &Map<String, Value>, parent: Option<&str>,
     out.push(b'}');
 }
 
-fn shaped(shape: &Shape, value: &Value, out: &mut Vec<u8>) {
+fn shaped(shape: &Shape, value: &Json<'_>, out: &mut Vec<u8>) {
     match (shape, value) {
-        (Shape::Reference(_), Value::Object(fields)) => object(REFERENCE, fields, None, out),
-        (Shape::Struct(columns), Value::Object(fields)) => object(columns, fields, None, out),
-        (Shape::References(_), Value::Array(elements)) => {
+        (Shape::Reference(_), Json::Object(fields)) => object(REFERENCE, fields, None, out),
+        (Shape::Struct(columns), Json::Object(fields)) => object(columns, fields, None, out),
+        (Shape::References(_), Json::List(elements)) => {
             let mut set: Vec<Vec<u8>> = elements.iter().map(|element| one(REFERENCE, element)).collect();
             set.sort_unstable();
             list(&set, out);
         }
-        (Shape::Structs(columns), Value::Array(elements)) => {
+        (Shape::Structs(columns), Json::List(elements)) => {
             let elements: Vec<Vec<u8>> = elements.iter().map(|element| one(columns, element)).collect();
             list(&elements, out);
         }
@@ -118,10 +118,10 @@ fn shaped(shape: &Shape, value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-fn one(columns: &[Column], element: &Value) -> Vec<u8> {
+fn one(columns: &[Column], element: &Json<'_>) -> Vec<u8> {
     let mut out = Vec::new();
     match element {
-        Value::Object(fields) => object(columns, fields, None, &mut out),
+        Json::Object(fields) => object(columns, fields, None, &mut out),
         other => json(other, &mut out),
     }
     out
@@ -137,14 +137,15 @@ fn list(elements: &[Vec<u8>], out: &mut Vec<u8>) {
 }
 
 /// Any JSON, with sorted keys and canonical numbers.
-fn json(value: &Value, out: &mut Vec<u8>) {
+fn json(value: &Json<'_>, out: &mut Vec<u8>) {
     match value {
-        Value::Null => out.extend_from_slice(b"null"),
-        Value::Bool(true) => out.extend_from_slice(b"true"),
-        Value::Bool(false) => out.extend_from_slice(b"false"),
-        Value::Number(value) => number(value, out),
-        Value::String(value) => text(value, out),
-        Value::Array(elements) => {
+        Json::Null => out.extend_from_slice(b"null"),
+        Json::Boolean(truth) => print(out, format_args!("{truth}")),
+        Json::Integer(whole) => print(out, format_args!("{whole}")),
+        Json::Beyond(whole) => print(out, format_args!("{whole}")),
+        Json::Float(number) => float(*number, out),
+        Json::Text(value) => text(value, out),
+        Json::List(elements) => {
             out.push(b'[');
             for (at, element) in elements.iter().enumerate() {
                 separate(at, out);
@@ -152,11 +153,9 @@ fn json(value: &Value, out: &mut Vec<u8>) {
             }
             out.push(b']');
         }
-        Value::Object(fields) => {
-            let mut sorted: Vec<(&String, &Value)> = fields.iter().collect();
-            sorted.sort_unstable_by_key(|(name, _)| *name);
+        Json::Object(fields) => {
             out.push(b'{');
-            for (at, (name, value)) in sorted.into_iter().enumerate() {
+            for (at, (name, value)) in fields.sorted().into_iter().enumerate() {
                 separate(at, out);
                 text(name, out);
                 out.push(b':');
@@ -167,22 +166,15 @@ fn json(value: &Value, out: &mut Vec<u8>) {
     }
 }
 
-fn number(value: &Number, out: &mut Vec<u8>) {
+fn float(number: f64, out: &mut Vec<u8>) {
     /// Two to the 64th: below it, a float without a fraction is written as the whole number it is.
     const WHOLE: f64 = 18_446_744_073_709_551_616.0;
-    if let Some(whole) = value.as_i64() {
-        print(out, format_args!("{whole}"));
-    } else if let Some(whole) = value.as_u64() {
+    if number.fract() == 0.0 && number.abs() < WHOLE {
+        #[expect(clippy::cast_possible_truncation, reason = "whole and far below the limits of i128")]
+        let whole = number as i128;
         print(out, format_args!("{whole}"));
     } else {
-        match value.as_f64() {
-            #[expect(clippy::cast_possible_truncation, reason = "whole and far below the limits of i128")]
-            Some(float) if float.fract() == 0.0 && float.abs() < WHOLE => {
-                print(out, format_args!("{}", float as i128));
-            }
-            Some(float) => print(out, format_args!("{float:e}")),
-            None => print(out, format_args!("{value}")),
-        }
+        print(out, format_args!("{number:e}"));
     }
 }
 
@@ -209,7 +201,7 @@ mod tests {
 
     fn form(table: &str, record: &Value) -> String {
         let resource = resources::by_table(table).expect("the table exists");
-        String::from_utf8(canonical(resource, record, Some("7"))).expect("text")
+        String::from_utf8(canonical(resource, &Json::from(record), Some("7"))).expect("text")
     }
 
     #[track_caller]

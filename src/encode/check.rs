@@ -12,16 +12,17 @@ use bytes::Bytes;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use crate::encode::KeyRow;
-use crate::encode::canonical::hash;
+use crate::encode::canonical::digest;
 use crate::encode::columns::Columns;
+use crate::encode::json::Json;
 use crate::encode::part::RESOURCES;
 use crate::encode::read::{corrupt, guarded, key_rows, required};
-use crate::encode::record::{gid, parent, parse};
+use crate::encode::record::{key, parent};
 use crate::encode::schema::schema;
 use crate::error::{Error, Result};
 use crate::model::FieldIds;
 use crate::resources;
-use crate::resources::{Key, Resource};
+use crate::resources::Resource;
 
 /// Rows compared at once.
 const BATCH_ROWS: usize = 256;
@@ -78,27 +79,22 @@ impl Check {
     }
 
     fn row(&mut self, head: &KeyRow, raw: &str) -> Result<()> {
-        let value = parse(raw).map_err(|cause| corrupt(format!("`_raw` is no JSON: {cause}")))?;
-        let fields = value.as_object().ok_or_else(|| corrupt("`_raw` is no object"))?;
+        let json = Json::read(raw).map_err(|cause| corrupt(format!("`_raw` is no JSON: {cause}")))?;
+        let object = json.object().ok_or_else(|| corrupt("`_raw` is no object"))?;
         let stored = head.parent.as_deref();
-        if parent(self.resource, fields, stored) != stored {
+        if parent(self.resource, object, stored) != stored {
             return Err(corrupt("`_parent` is not what `_raw` says"));
         }
-        let key = match (self.resource.key, gid(fields), stored) {
-            (Key::Gid, Some(gid), _) => gid.to_owned(),
-            (Key::ParentAndGid, Some(gid), Some(parent)) => format!("{parent}/{gid}"),
-            _ => return Err(corrupt("`_raw` has no key")),
-        };
-        if *key != *head.key {
+        if key(self.resource, object, stored).as_deref() != Some(&*head.key) {
             return Err(corrupt("`_key` is not what `_raw` says"));
         }
         if self.last_key.as_ref().is_some_and(|last| *last >= head.key) {
             return Err(corrupt("the rows are not sorted by key"));
         }
-        if self.same_version && hash(self.resource, &value, stored) != head.hash {
+        if self.same_version && digest(self.resource, &json, stored) != head.hash {
             return Err(corrupt("`_hash` is not that of `_raw`"));
         }
-        self.columns.push(&value, stored);
+        self.columns.push(&json, stored);
         Ok(())
     }
 

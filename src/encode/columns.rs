@@ -14,9 +14,9 @@ use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{DataType, Field, Fields};
 use arrow::error::ArrowError;
 use chrono::{DateTime, Datelike, NaiveDate};
-use serde_json::{Map, Value};
 
 use crate::encode::canonical::{REFERENCE, counted};
+use crate::encode::json::{Json, Object};
 use crate::encode::schema::UTC;
 use crate::resources::{Column, Resource, Shape};
 
@@ -29,8 +29,8 @@ impl Columns {
     }
 
     /// Adds one row: `record`, which hangs below `parent`.
-    pub(super) fn push(&mut self, record: &Value, parent: Option<&str>) {
-        self.0.push(record.as_object(), parent);
+    pub(super) fn push(&mut self, record: &Json<'_>, parent: Option<&str>) {
+        self.0.push(record.object(), parent);
     }
 
     /// The rows so far as arrays, whose fields are the first of `fields`; begins again with none.
@@ -72,7 +72,7 @@ impl Group {
         Self { columns, cells: columns.iter().map(|column| Cells::of(&column.shape)).collect() }
     }
 
-    fn push(&mut self, object: Option<&Map<String, Value>>, parent: Option<&str>) {
+    fn push(&mut self, object: Option<&Object<'_>>, parent: Option<&str>) {
         for (column, cells) in self.columns.iter().zip(&mut self.cells) {
             match column.shape {
                 Shape::ListedUnder => cells.push_reference(parent),
@@ -112,15 +112,15 @@ impl Cells {
     }
 
     /// Adds a value; none is null.
-    fn push(&mut self, value: Option<&Value>) {
+    fn push(&mut self, value: Option<&Json<'_>>) {
         let fits = match &mut self.values {
             Values::Text(cells) => {
-                let text = value.and_then(Value::as_str);
+                let text = value.and_then(Json::text);
                 cells.append_option(text);
                 text.is_some()
             }
             Values::Boolean(cells) => {
-                let truth = value.and_then(Value::as_bool);
+                let truth = value.and_then(truth);
                 cells.append_option(truth);
                 truth.is_some()
             }
@@ -130,32 +130,32 @@ impl Cells {
                 whole.is_some()
             }
             Values::Number(cells) => {
-                let number = value.and_then(Value::as_f64);
+                let number = value.and_then(number);
                 cells.append_option(number);
                 number.is_some()
             }
             Values::Date(cells) => {
-                let day = value.and_then(Value::as_str).and_then(day);
+                let day = value.and_then(Json::text).and_then(day);
                 cells.append_option(day);
                 day.is_some()
             }
             Values::Timestamp(cells) => {
-                let moment = value.and_then(Value::as_str).and_then(moment);
+                let moment = value.and_then(Json::text).and_then(moment);
                 cells.append_option(moment);
                 moment.is_some()
             }
             Values::Struct { group, present } => {
-                let object = value.and_then(Value::as_object);
+                let object = value.and_then(Json::object);
                 group.push(object, None);
                 present.append(object.is_some());
                 object.is_some()
             }
             Values::List { element, lengths, present } => {
-                let elements = value.and_then(Value::as_array);
+                let elements = value.and_then(Json::list);
                 for value in elements.into_iter().flatten() {
-                    element.push(Some(value).filter(|value| !value.is_null()));
+                    element.push(Some(value).filter(|value| !matches!(value, Json::Null)));
                 }
-                lengths.push(elements.map_or(0, Vec::len));
+                lengths.push(elements.map_or(0, <[_]>::len));
                 present.append(elements.is_some());
                 elements.is_some()
             }
@@ -241,16 +241,38 @@ fn disagree(field: &Field) -> ArrowError {
     ArrowError::SchemaError(format!("the type of `{}` is not that of its resource", field.name()))
 }
 
+fn truth(value: &Json<'_>) -> Option<bool> {
+    match value {
+        Json::Boolean(truth) => Some(*truth),
+        _ => None,
+    }
+}
+
 /// A whole number, however it is spelled: `3`, `3.0`, `3e0`.
-fn whole(value: &Value) -> Option<i64> {
+fn whole(value: &Json<'_>) -> Option<i64> {
     /// Two to the 63rd.
     const BEYOND: f64 = 9_223_372_036_854_775_808.0;
-    value.as_i64().or_else(|| {
-        let float = value.as_f64().filter(|_| value.is_f64())?;
+    match value {
+        Json::Integer(whole) => Some(*whole),
         #[expect(clippy::cast_possible_truncation, reason = "whole and within the range")]
-        let whole = (float.fract() == 0.0 && (-BEYOND..BEYOND).contains(&float)).then_some(float as i64);
-        whole
-    })
+        Json::Float(float) if float.fract() == 0.0 && (-BEYOND..BEYOND).contains(float) => {
+            Some(*float as i64)
+        }
+        _ => None,
+    }
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "what the type of the column can hold; `_raw` has every digit"
+)]
+fn number(value: &Json<'_>) -> Option<f64> {
+    match value {
+        Json::Integer(whole) => Some(*whole as f64),
+        Json::Beyond(whole) => Some(*whole as f64),
+        Json::Float(number) => Some(*number),
+        _ => None,
+    }
 }
 
 /// Days since 1970-01-01, of `YYYY-MM-DD`.
@@ -275,7 +297,7 @@ fn moment(text: &str) -> Option<i64> {
 mod tests {
     use arrow::array::Array;
     use arrow::util::display::array_value_to_string;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
     use crate::encode::schema;
@@ -287,7 +309,7 @@ mod tests {
         let resource = resources::by_table(table).expect("the table exists");
         let schema = schema(resource, &field_ids(&table_columns(resource))).expect("a schema");
         let mut columns = Columns::new(resource);
-        columns.push(&json!({"gid": "1", name: value}), Some("7"));
+        columns.push(&Json::from(&json!({"gid": "1", name: value})), Some("7"));
         let arrays = columns.finish(schema.fields()).expect("arrays");
         let at = schema.index_of(name).expect("a column");
         assert_eq!(arrays[at].data_type(), schema.field(at).data_type());

@@ -7,6 +7,7 @@
 mod canonical;
 mod check;
 mod columns;
+mod json;
 mod part;
 mod read;
 mod record;

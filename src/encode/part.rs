@@ -23,7 +23,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPrope
 use parquet::schema::types::ColumnPath;
 
 use crate::encode::columns::Columns;
-use crate::encode::record::parse;
+use crate::encode::json::Json;
 use crate::encode::schema::{UTC, schema, with_id};
 use crate::encode::statistics::{Footer, footer};
 use crate::encode::{deletes, rows};
@@ -213,8 +213,8 @@ impl Batch {
     }
 
     fn push(&mut self, record: &Record) -> Result<()> {
-        let value = parse(&record.raw).map_err(|e| bug(format!("the record {}: {e}", record.key)))?;
-        self.columns.push(&value, record.parent.as_deref());
+        let json = Json::read(&record.raw).map_err(|e| bug(format!("the record {}: {e}", record.key)))?;
+        self.columns.push(&json, record.parent.as_deref());
         self.key.append_value(&record.key);
         self.parent.append_option(record.parent.as_deref());
         self.raw.append_value(&record.raw);

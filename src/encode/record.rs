@@ -3,12 +3,14 @@
 //! Rule: the JSON is parsed to look at it and kept as it came. What Asana may answer wrongly in one field is a
 //! column's business; only an answer that cannot be told apart from others, without a gid, is refused here.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::encode::canonical::hash;
+use crate::encode::canonical::digest;
+use crate::encode::json::{Json, Object};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Reading, Record};
 use crate::resources;
@@ -23,7 +25,8 @@ pub struct Parsed {
     pub value: Value,
 }
 
-/// Makes a record of `raw`, one JSON object as Asana answered it to a listing of what hangs below `listed_under`.
+/// Makes a record of `raw`, one JSON object as Asana answered it to a listing of what hangs below `listed_under`;
+/// none for a listing that only helps to find records which hang elsewhere.
 ///
 /// # Errors
 /// Unavailable, if it is no JSON object or has no gid: this is not what Asana describes.
@@ -34,37 +37,29 @@ pub fn record(
     reading: &Arc<Reading>,
 ) -> Result<Parsed> {
     let refuse = |what: String| unfit(resource, &what);
-    let value = parse(raw).map_err(|cause| refuse(format!("which is not JSON it can read: {cause}")))?;
-    let fields = value.as_object().ok_or_else(|| refuse("which is no object".into()))?;
-    let gid = gid(fields).ok_or_else(|| refuse("without a gid that can be used".into()))?;
-    let parent = parent(resource, fields, listed_under);
-    let key = match (resource.key, parent) {
-        (Key::Gid, _) => gid.into(),
-        (Key::ParentAndGid, Some(parent)) => format!("{parent}/{gid}").into(),
-        (Key::ParentAndGid, None) => return Err(refuse("without a parent".into())),
-    };
+    let json = Json::read(raw).map_err(|cause| refuse(format!("that is not JSON it can read: {cause}")))?;
+    let object = json.object().ok_or_else(|| refuse("that is no object".into()))?;
+    let parent = parent(resource, object, listed_under);
+    let key = key(resource, object, parent).ok_or_else(|| refuse("without a gid or parent to use".into()))?;
     let record = Record {
         resource,
-        key,
+        key: key.into(),
         parent: parent.map(Into::into),
         raw: raw.into(),
-        hash: hash(resource, &value, parent),
-        modified_at: modified_at(fields),
+        hash: digest(resource, &json, parent),
+        modified_at: modified_at(object),
         reading: Arc::clone(reading),
     };
-    Ok(Parsed { record, value })
+    Ok(Parsed { record, value: json.to_value() })
 }
 
-/// Reads JSON, forgiving what Asana's own texts can contain: half a surrogate pair, such as an emoji cut in two,
-/// reads as U+FFFD.
+/// Reads the JSON of a record, forgiving what Asana's own texts can contain: half a surrogate pair, such as an emoji
+/// cut in two, reads as U+FFFD.
 ///
 /// # Errors
 /// The parser's own, with line and column: not JSON, nested deeper than 128, or a number beyond all floats.
 pub fn parse(raw: &str) -> serde_json::Result<Value> {
-    serde_json::from_str(raw).or_else(|cause| match mended(raw) {
-        Some(mended) => serde_json::from_str(&mended),
-        None => Err(cause),
-    })
+    Json::read(raw).map(|json| json.to_value())
 }
 
 /// The value at a dotted path such as `user_task_list.gid`; null is none.
@@ -95,7 +90,7 @@ fn refer(value: &Value, found: &mut Vec<(&'static str, String)>) {
         Value::Object(fields) => {
             let resource_type = fields.get("resource_type").and_then(Value::as_str);
             if let Some(resource) = resource_type.and_then(resources::by_type)
-                && let Some(gid) = gid(fields)
+                && let Some(gid) = fields.get("gid").and_then(Value::as_str).filter(|gid| usable(gid))
             {
                 found.push((resource.table, gid.to_owned()));
             }
@@ -105,57 +100,49 @@ fn refer(value: &Value, found: &mut Vec<(&'static str, String)>) {
     }
 }
 
-pub(super) fn modified_at(fields: &Map<String, Value>) -> Option<DateTime<Utc>> {
-    let text = fields.get("modified_at")?.as_str()?;
+fn modified_at(object: &Object<'_>) -> Option<DateTime<Utc>> {
+    let text = object.get("modified_at")?.text()?;
     DateTime::parse_from_rfc3339(text).ok().map(|moment| moment.to_utc())
+}
+
+/// What identifies a record that hangs below `parent`.
+pub(super) fn key<'a>(
+    resource: &Resource,
+    object: &'a Object<'_>,
+    parent: Option<&str>,
+) -> Option<Cow<'a, str>> {
+    let gid = object.get("gid")?.text().filter(|gid| usable(gid))?;
+    match resource.key {
+        Key::Gid => Some(gid.into()),
+        Key::ParentAndGid => Some(format!("{}/{gid}", parent?).into()),
+    }
 }
 
 /// What a record hangs below: as it says itself, or else as it was listed.
 pub(super) fn parent<'a>(
     resource: &Resource,
-    fields: &'a Map<String, Value>,
+    object: &'a Object<'_>,
     listed_under: Option<&'a str>,
 ) -> Option<&'a str> {
     match resource.parent {
         ParentOf::Organization => None,
-        ParentOf::Field(name) => fields.get(name).and_then(Value::as_object).and_then(gid).or(listed_under),
+        ParentOf::Field(name) => {
+            let gid = object.get(name).and_then(Json::object).and_then(|parent| parent.get("gid"));
+            gid.and_then(Json::text).filter(|gid| usable(gid)).or(listed_under)
+        }
         ParentOf::Listing => listed_under,
     }
 }
 
-/// The gid, if it can go into a key and a path: Asana's are digits, but nothing promises that.
-pub(super) fn gid(fields: &Map<String, Value>) -> Option<&str> {
+/// Whether `gid` can go into a key and into a path: Asana's are digits, but nothing promises that.
+fn usable(gid: &str) -> bool {
     const LONGEST: usize = 256;
-    let gid = fields.get("gid")?.as_str()?;
-    let usable = |byte: u8| byte.is_ascii_graphic() && !b"/?#%".contains(&byte);
-    (!gid.is_empty() && gid.len() <= LONGEST && gid.bytes().all(usable)).then_some(gid)
+    let plain = |byte: u8| byte.is_ascii_graphic() && !b"/?#%".contains(&byte);
+    !gid.is_empty() && gid.len() <= LONGEST && gid.bytes().all(plain)
 }
 
 fn unfit(resource: &Resource, what: &str) -> Error {
     Error::new(ErrorKind::Unavailable, format!("Asana answered a record of {} {what}", resource.table))
-}
-
-/// The same JSON with `\ufffd` for each escape that is half a surrogate pair; none if there is no such half.
-fn mended(raw: &str) -> Option<String> {
-    let unit = |at: usize| {
-        let escape = raw.as_bytes().get(at..at + 6)?.strip_prefix(b"\\u")?;
-        u32::from_str_radix(std::str::from_utf8(escape).ok()?, 16).ok()
-    };
-    let mut bytes = raw.as_bytes().to_vec();
-    let (mut at, mut halves) = (0, 0);
-    while at < bytes.len() {
-        at += match (bytes[at], unit(at)) {
-            (b'\\', Some(0xd800..=0xdbff)) if matches!(unit(at + 6), Some(0xdc00..=0xdfff)) => 12,
-            (b'\\', Some(0xd800..=0xdfff)) => {
-                bytes[at..at + 6].copy_from_slice(b"\\ufffd");
-                halves += 1;
-                6
-            }
-            (b'\\', _) => 2,
-            _ => 1,
-        };
-    }
-    (halves > 0).then(|| String::from_utf8(bytes).ok()).flatten()
 }
 
 #[cfg(test)]

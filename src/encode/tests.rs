@@ -124,6 +124,14 @@ fn a_part_gives_back_every_byte_sorted_by_key() {
 }
 
 #[test]
+fn positions_count_through_the_whole_part() {
+    let part = encode("tasks", many_tasks()).expect("a part");
+    let keys: Vec<KeyRow> = keys(part.bytes).expect("a part").collect::<Result<_>>().expect("keys");
+    assert!(keys.iter().map(|row| row.position).eq(0..600));
+    assert!(keys.iter().all(|row| row.key.ends_with(&format!("{:04}", row.position))));
+}
+
+#[test]
 fn the_same_records_give_the_same_bytes_in_whatever_order_they_come() {
     let mut records = many_tasks();
     let first = encode("tasks", records.clone()).expect("a part");
@@ -163,6 +171,18 @@ fn bounds_are_whole_over_all_row_groups() {
     assert_eq!(told("start_on").nulls, Some(600));
     assert_eq!(told("followers.element.gid").values, 1200);
     assert!(told("_raw").compressed_bytes > 200_000);
+}
+
+#[test]
+fn a_bound_that_is_too_long_to_tell_is_none_and_not_that_of_other_row_groups() {
+    let mut tasks = many_tasks();
+    let long = json!({"gid": "9".repeat(90), "resource_subtype": "z".repeat(257)});
+    tasks.push(task(&long.to_string()));
+    let part = encode("tasks", tasks).expect("a part");
+    let ids = ids(resource("tasks"));
+    assert!(part.split_offsets.len() > 1);
+    assert_eq!(part.statistics[&ids["resource_subtype"]].bounds, None);
+    assert!(part.statistics[&ids["_key"]].bounds.is_some());
 }
 
 #[test]
@@ -228,6 +248,10 @@ fn the_deep_check_names_the_row_that_was_altered() {
         (Record { hash: task(r#"{"gid":"1"}"#).hash, ..sound() }, "_hash"),
         (Record { key: "2".into(), ..sound() }, "_key"),
         (Record { raw: r#"{"gid":"1"}"#.into(), ..sound() }, "_hash"),
+        (
+            Record { parent: Some("8".into()), raw: r#"{"gid":"1","parent":{"gid":"9"}}"#.into(), ..sound() },
+            "_parent",
+        ),
     ];
     for (record, column) in wrong {
         let key = record.key.clone();
@@ -275,6 +299,11 @@ fn the_deep_check_finds_an_altered_column_and_an_altered_order() {
     });
     assert!(check(turned.clone()).contains("not sorted"), "{}", check(turned));
     assert_eq!(check_rows(tasks, &ids(tasks), forged(&part, RecordBatch::clone)).expect("sound"), 3);
+
+    let mut others = ids(tasks);
+    others.insert("name".to_owned(), 4000);
+    let refused = check_rows(tasks, &others, part.bytes).expect_err("other field ids");
+    assert_eq!(refused.kind(), ErrorKind::Corrupt);
 }
 
 #[test]
