@@ -15,6 +15,7 @@ import datetime
 import json
 import os
 import sys
+import tempfile
 from importlib.resources import files
 from urllib.parse import urlparse
 
@@ -67,7 +68,8 @@ class Reader:
 class Duck(Reader):
     def __init__(self, location):
         self.connection = duckdb.connect()
-        self.connection.execute("SET extension_directory = '/tmp/duckdb-extensions'")
+        self.extensions = tempfile.TemporaryDirectory()
+        self.connection.execute(f"SET extension_directory = '{self.extensions.name}'")
         for name in ("avro", "httpfs", "iceberg"):
             wheel = files(f"duckdb_extension_{name}")
             path = wheel / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
