@@ -4,7 +4,9 @@
 //!
 //! 0. [`error`], [`clock`]: the one error type; the only reader of wall time.
 //! 1. [`model`], [`resources`]: the nouns that travel; what Asana has, as data.
+//! 3. [`asana`]: one request, the pace of all, pages.
 
+pub mod asana;
 pub mod clock;
 pub mod error;
 pub mod model;
