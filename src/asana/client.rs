@@ -82,7 +82,7 @@ impl Client {
         path: &str,
         query: &[(String, String)],
     ) -> Result<Answer> {
-        let ask = Ask { operation, path, query, queue: Queue::All, can_shrink: false };
+        let ask = Ask { operation, path, query, queue: Queue::All, can_shrink: false, is_heavy: false };
         Ok(match self.send(&ask, |envelope| Ok(envelope.data.to_owned())).await? {
             Reply::Read(reading) => Answer::Found(Found {
                 data: reading.data,
@@ -100,7 +100,7 @@ impl Client {
         path: &str,
         query: &[(String, String)],
     ) -> Result<Page> {
-        let ask = Ask { operation, path, query, queue: Queue::Search, can_shrink: false };
+        let ask = Ask { operation, path, query, queue: Queue::Search, can_shrink: false, is_heavy: false };
         Ok(match self.send(&ask, |envelope| envelope.records()).await? {
             Reply::Read(reading) => Page::Found(Records {
                 records: reading.data,

@@ -62,11 +62,6 @@ pub(super) enum Broken {
 }
 
 impl Broken {
-    /// Whether asking for less might help.
-    pub(super) fn is_heavy(&self) -> bool {
-        matches!(self, Self::Late(_) | Self::Large { .. })
-    }
-
     pub(super) fn refusal(&self) -> Refusal {
         Refusal::without_answer(match self {
             Self::Late(deadline) => format!("no whole answer within {} s", deadline.as_secs_f64()),

@@ -172,6 +172,8 @@ pub(super) struct Ask<'a> {
     pub queue: Queue,
     /// Whether less can be asked for, should this be too much.
     pub can_shrink: bool,
+    /// Whether more was too much: a refusal then says nothing about the limit of all requests.
+    pub is_heavy: bool,
 }
 
 /// Takes from an envelope what the caller needs, or says in a few words what is wrong with it.
@@ -236,7 +238,15 @@ impl Course<'_> {
     ) -> Result<Step<T>> {
         let whole = match outcome {
             Ok(whole) => whole,
-            Err(broken) => return Ok(self.failed(broken.refusal(), broken.is_heavy(), None)),
+            // The same question would bring the same large answer.
+            Err(broken @ Broken::Large { .. }) if self.ask.can_shrink => {
+                return Ok(self.answered(Reply::TooMuch(broken.refusal())));
+            }
+            Err(broken @ Broken::Large { .. }) => return Ok(self.answered(Reply::Refused(broken.refusal()))),
+            Err(broken) => {
+                let heavy = matches!(broken, Broken::Late(_));
+                return Ok(self.failed(broken.refusal(), heavy, None));
+            }
         };
         let refusal = || Refusal::read(whole.status, &whole.body);
         match verdict(whole.status, &whole.headers) {
@@ -303,7 +313,8 @@ impl Course<'_> {
             )
             .remedy("run again after that time"));
         }
-        self.inner.options.pacer.refused(permit, wait, self.throttled == 1);
+        let is_news = self.throttled == 1 && !self.ask.is_heavy;
+        self.inner.options.pacer.refused(permit, wait, is_news);
         if self.ask.can_shrink && self.throttled > 1 {
             return Ok(Step::Done(Reply::TooMuch(refusal)));
         }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, sleep_until};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 const MINUTE: Duration = Duration::from_secs(60);
 /// How late a request may leave and the next one still be on time. Small against the space between two, so that a
@@ -144,10 +144,10 @@ impl Pacer {
         Permit { pacer: Arc::clone(inner), left_at, _place: place }
     }
 
-    /// Lets nobody leave for `wait`, because a request with `permit` was refused. `first` says whether the request was
-    /// refused for the first time: only then is it a sign that the limit is lower than we think.
-    pub(super) fn refused(&self, permit: &Permit, wait: Duration, first: bool) {
-        self.0.knowledge().refused(Instant::now(), permit.left_at, wait, first);
+    /// Lets nobody leave for `wait`, because the request with `permit` was refused. `is_news` is false when the same
+    /// was refused before: then it may be the request, and says nothing about the limit.
+    pub(super) fn refused(&self, permit: &Permit, wait: Duration, is_news: bool) {
+        self.0.knowledge().refused(Instant::now(), permit.left_at, wait, is_news);
     }
 
     /// Lets nobody leave for `wait`.
@@ -250,15 +250,17 @@ impl Knowledge {
     }
 
     fn stand_still(&mut self, now: Instant, wait: Duration) {
+        if self.hold(now).is_none() {
+            info!(seconds = wait.as_secs_f64(), "standing still, as Asana asks");
+        }
         self.hold_until = self.hold_until.max(Some(now + wait));
-        debug!(seconds = wait.as_secs_f64(), "standing still");
     }
 
-    fn refused(&mut self, now: Instant, left_at: Instant, wait: Duration, first: bool) {
+    fn refused(&mut self, now: Instant, left_at: Instant, wait: Duration, is_news: bool) {
         let again = self.last_refusal.is_some_and(|at| now - at <= EVIDENCE);
         self.stand_still(now, wait);
         self.refused.push_back(left_at);
-        if !first {
+        if !is_news {
             return;
         }
         self.last_refusal = Some(now);

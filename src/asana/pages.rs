@@ -36,6 +36,7 @@ pub struct Pages {
     path: String,
     query: Vec<(String, String)>,
     size: u32,
+    halved: bool,
     offset: Option<String>,
     /// Digests of the offsets since the start: one that comes again would lead in a circle.
     seen: HashSet<u64>,
@@ -66,6 +67,7 @@ impl Pages {
             path,
             query,
             size,
+            halved: false,
             offset: None,
             seen: HashSet::new(),
             pages: 0,
@@ -108,6 +110,7 @@ impl Pages {
             query: &query,
             queue: Queue::All,
             can_shrink: self.size > LEAST_PAGE_SIZE,
+            is_heavy: self.halved,
         };
         self.client.send(&ask, |envelope| envelope.records()).await
     }
@@ -155,6 +158,7 @@ impl Pages {
 
     fn halve(&mut self) {
         self.size = (self.size / 2).max(LEAST_PAGE_SIZE);
+        self.halved = true;
         // An offset may be refused under another limit; that is not the listing's fault.
         self.restarts = 0;
         warn!(
