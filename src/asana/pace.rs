@@ -6,9 +6,9 @@
 //!
 //! The limit is learned. Two refusals of different requests within two minutes are taken as "the limit is lower than we
 //! think" (one alone may be the cost of a single expensive request), and the limit becomes what was let through in the
-//! minute before. After a while without refusals it is doubled, up to the configured one; each time that proves wrong
-//! the while is twice as long. So a token of a free plan (150 a minute) is found out in its first minute or two, and
-//! a minute spoilt by another program with the same token is forgotten soon.
+//! minute before. After a while without refusals more is tried: at first twice as much. Where that is refused, the
+//! limit is what it was before, the while is doubled and the step halved. So a token of a free plan (150 a minute) is
+//! found out in its first minute, and a minute spoilt by another program with the same token is forgotten soon.
 //!
 //! Dropping a waiting request loses nothing: its turn was not yet taken.
 
@@ -23,10 +23,10 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 const MINUTE: Duration = Duration::from_secs(60);
-/// How late a request may leave and the next one still be on time. Small against the space between two, so that a
-/// late one does not make a pair that counts as a burst; larger than the millisecond to which tokio's timer is exact,
-/// so that no time is lost to rounding.
-const LATENESS: Duration = Duration::from_millis(5);
+/// How late a request may leave and the next one still be on time, as a part of the space between two. Small enough
+/// that a late one and the next do not count as a burst; larger than a millisecond, to which tokio's timer is exact,
+/// and for searches than what they wait for others, so that no time is lost.
+const LATENESS: u32 = 12;
 /// Used of the limit, in percent: the rest is for the unevenness that the network adds.
 const SHARE: u64 = 99;
 /// Refusals further apart than this say nothing together.
@@ -35,7 +35,10 @@ const EVIDENCE: Duration = Duration::from_secs(120);
 const LEAST_OBSERVED: usize = 10;
 /// The limit is never believed to be lower, in requests a minute: a fifth of the lowest that Asana has (150).
 const LEAST_LIMIT: u32 = 30;
-/// The first and the longest while after which a lowered limit is doubled again.
+/// The largest and the smallest step up from a lowered limit, in percent of it.
+const FIRST_STEP: u32 = 100;
+const LAST_STEP: u32 = 5;
+/// The first and the longest while after which more than a lowered limit is tried.
 const FIRST_PROBE: Duration = MINUTE;
 const LAST_PROBE: Duration = Duration::from_secs(16 * 60);
 
@@ -74,7 +77,10 @@ pub struct Pacer(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     options: PaceOptions,
+    /// Where all but searches wait; its holder is the next of them to leave.
+    line: tokio::sync::Mutex<()>,
     places: Arc<Semaphore>,
+    /// Whose holder is the next to leave: the head of the line, or a search.
     turn: tokio::sync::Mutex<Turn>,
     search_turn: tokio::sync::Mutex<Turn>,
     in_flight: AtomicU32,
@@ -104,6 +110,7 @@ impl Pacer {
     pub fn new(options: PaceOptions) -> Self {
         Self(Arc::new(Inner {
             options,
+            line: tokio::sync::Mutex::default(),
             places: Arc::new(Semaphore::new(options.in_flight.get() as usize)),
             turn: tokio::sync::Mutex::default(),
             search_turn: tokio::sync::Mutex::default(),
@@ -112,17 +119,20 @@ impl Pacer {
         }))
     }
 
-    /// Waits for the turn of one request.
+    /// Waits for the turn of one request. A search whose own turn has come goes before the line: it would else lose
+    /// its turn there, and it is one of twenty-five.
     pub(super) async fn admit(&self, queue: Queue) -> Permit {
         match queue {
-            Queue::All => self.leave().await,
+            Queue::All => {
+                let _head = self.0.line.lock().await;
+                self.leave().await
+            }
             Queue::Search => {
-                // The search's turn is kept until it has really left: what it waits for among all requests would
-                // else bring two searches close together.
+                // Kept until the search has really left: two could else come close together.
                 let mut turn = self.0.search_turn.lock().await;
-                turn.wait().await;
+                let due = turn.wait().await;
                 let permit = self.leave().await;
-                turn.pass(permit.left_at, spacing(self.0.options.searches_per_minute.get()));
+                turn.pass(due, spacing(self.0.options.searches_per_minute.get()));
                 permit
             }
         }
@@ -132,14 +142,14 @@ impl Pacer {
         let inner = &self.0;
         let place = Arc::clone(&inner.places).acquire_owned().await.expect("the places are never closed");
         let mut turn = inner.turn.lock().await;
-        loop {
-            turn.wait().await;
-            // Read after the wait: the hold may have begun, or grown, while we slept.
-            let Some(until) = inner.knowledge().hold(Instant::now()) else { break };
+        let mut due = turn.wait().await;
+        // Read after the wait: the hold may have begun, or grown, while we slept.
+        while let Some(until) = inner.hold() {
             sleep_until(until).await;
+            due = until;
         }
         let left_at = Instant::now();
-        turn.pass(left_at, spacing(inner.knowledge().leaves(left_at)));
+        turn.pass(due, spacing(inner.knowledge().leaves(left_at)));
         inner.in_flight.fetch_add(1, Ordering::Relaxed);
         Permit { pacer: Arc::clone(inner), left_at, _place: place }
     }
@@ -170,6 +180,10 @@ impl Pacer {
 }
 
 impl Inner {
+    fn hold(&self) -> Option<Instant> {
+        self.knowledge().hold(Instant::now())
+    }
+
     fn knowledge(&self) -> MutexGuard<'_, Knowledge> {
         self.knowledge.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -188,15 +202,15 @@ struct Turn {
 }
 
 impl Turn {
-    async fn wait(&self) {
-        if let Some(next) = self.next {
-            sleep_until(next).await;
-        }
+    /// Waits for the turn, and tells when it was due.
+    async fn wait(&self) -> Instant {
+        let due = self.next.unwrap_or_else(Instant::now);
+        sleep_until(due).await;
+        due
     }
 
-    fn pass(&mut self, now: Instant, spacing: Duration) {
-        let earliest = now - LATENESS;
-        self.next = Some(self.next.map_or(now, |next| next.max(earliest)) + spacing);
+    fn pass(&mut self, due: Instant, spacing: Duration) {
+        self.next = Some(due.max(Instant::now() - spacing / LATENESS) + spacing);
     }
 }
 
@@ -214,7 +228,13 @@ struct Knowledge {
     refused: VecDeque<Instant>,
     hold_until: Option<Instant>,
     last_refusal: Option<Instant>,
+    /// When the limit last changed. A request that left earlier says nothing about the limit as it is.
     changed_at: Option<Instant>,
+    /// What the limit was before it was raised, if that was its last change.
+    raised_from: Option<u32>,
+    /// What the limit is not lowered below by requests that left before it changed.
+    floor: u32,
+    step: u32,
     probe_after: Duration,
 }
 
@@ -228,6 +248,9 @@ impl Knowledge {
             hold_until: None,
             last_refusal: None,
             changed_at: None,
+            raised_from: None,
+            floor: LEAST_LIMIT,
+            step: FIRST_STEP,
             probe_after: FIRST_PROBE,
         }
     }
@@ -242,11 +265,20 @@ impl Knowledge {
         self.forget(now);
         self.left.push_back(now);
         if self.limit < self.configured && self.changed_at.is_some_and(|at| now - at >= self.probe_after) {
-            self.limit = self.limit.saturating_mul(2).min(self.configured);
-            self.changed_at = Some(now);
-            info!(limit = self.limit, "pace raised");
+            self.raise(now);
         }
         self.limit
+    }
+
+    fn raise(&mut self, now: Instant) {
+        if self.raised_from.replace(self.limit).is_some() {
+            // The last raise has stood.
+            self.step = (self.step * 2).min(FIRST_STEP);
+            self.probe_after = FIRST_PROBE;
+        }
+        self.limit = (self.limit + (self.limit * self.step / 100).max(1)).min(self.configured);
+        self.changed_at = Some(now);
+        info!(limit = self.limit, "pace raised");
     }
 
     fn stand_still(&mut self, now: Instant, wait: Duration) {
@@ -269,28 +301,38 @@ impl Knowledge {
         }
     }
 
-    /// Lowers the limit to what was let through in the minute that ends with the hold: after it Asana has room again.
+    /// Lowers the limit to what was let through, because a request that left at `left_at` was refused.
     fn learn(&mut self, now: Instant, left_at: Instant) {
-        let Some(end) = self.hold_until else { return };
-        let since = |at: &&Instant| **at + MINUTE >= end;
-        let Some(first) = self.left.iter().find(since) else { return };
-        let passed = self.left.iter().filter(since).count();
-        let passed = passed.saturating_sub(self.refused.iter().filter(since).count());
-        if passed < LEAST_OBSERVED {
+        let Some(observed) = self.observed() else { return };
+        let is_current = self.changed_at.is_none_or(|at| left_at > at);
+        let floor = match self.raised_from {
+            _ if !is_current => self.floor,
+            Some(before) => before,
+            None => LEAST_LIMIT,
+        };
+        let lowered = observed.max(floor);
+        if lowered >= self.limit {
             return;
         }
-        let span = (end - *first).as_millis().max(1);
-        let observed = passed as u128 * MINUTE.as_millis() / span;
-        let observed = u32::try_from(observed).unwrap_or(u32::MAX).max(LEAST_LIMIT);
-        if observed >= self.limit {
-            return;
-        }
-        if self.changed_at.is_some_and(|at| left_at > at) {
+        if is_current && self.raised_from.take().is_some() {
+            self.step = (self.step / 2).max(LAST_STEP);
             self.probe_after = (self.probe_after * 2).min(LAST_PROBE);
         }
-        self.limit = observed;
+        self.floor = floor;
+        self.limit = lowered;
         self.changed_at = Some(now);
         warn!(limit = self.limit, configured = self.configured, "pace lowered");
+    }
+
+    /// What Asana lets through in a minute: what it did in the one that ends with the hold, when it has room again.
+    fn observed(&self) -> Option<u32> {
+        let end = self.hold_until?;
+        let since = |at: &&Instant| **at + MINUTE >= end;
+        let span = (end - *self.left.iter().find(since)?).as_millis().max(1);
+        let left = self.left.iter().filter(since).count();
+        let passed = left.saturating_sub(self.refused.iter().filter(since).count());
+        let observed = passed as u128 * MINUTE.as_millis() / span;
+        (passed >= LEAST_OBSERVED).then(|| u32::try_from(observed).unwrap_or(u32::MAX))
     }
 
     fn forget(&mut self, now: Instant) {

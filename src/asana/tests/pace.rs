@@ -86,7 +86,8 @@ fn client_of(pacer: &Pacer, transport: Transport) -> Client {
 /// Keeps `workers` requests of each client waiting or under way for `time`.
 async fn press(clients: &[Client], workers: usize, time: Duration) {
     let mut pressing = JoinSet::new();
-    for client in clients.iter().cycle().take(workers * clients.len()).cloned() {
+    for n in 0..workers * clients.len() {
+        let client = clients[n % clients.len()].clone();
         pressing.spawn(async move {
             loop {
                 found(get(&client).await);
@@ -155,7 +156,7 @@ async fn the_limit_of_a_free_plan_is_learned() {
     press(&[client], 60, Duration::from_secs(3_600)).await;
     assert_eq!(server.0.lock().expect("no panic").impatient, 0);
     assert!(server.passed() >= 150 * 57, "{} of 9,000", server.passed());
-    assert!(server.refused() <= 60, "{} refused", server.refused());
+    assert!(server.refused() <= 20, "{} refused", server.refused());
 }
 
 #[tokio::test(start_paused = true)]
