@@ -172,6 +172,17 @@ async fn nothing_leaves_while_asana_asks_for_patience_and_no_burst_follows() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn idle_time_is_not_made_up_for() {
+    let server = Server::new(windows(PAID));
+    let client = client_of(&Pacer::new(PaceOptions::default()), server.transport(200, 0));
+    for _ in 0..5 {
+        tokio::time::sleep(Duration::from_secs(50)).await;
+        press(std::slice::from_ref(&client), 60, Duration::from_secs(20)).await;
+    }
+    assert_eq!(server.refused(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_limit_of_a_free_plan_is_learned() {
     for rule in [windows(&[(10_000, 25), (60_000, 150)]), windows(&[(60_000, 150)]), allowance(150.0)] {
         let server = Server::new(rule);
