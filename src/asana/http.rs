@@ -29,6 +29,9 @@ use crate::asana::exchange::{Broken, Reading, Whole, exchange, in_full};
 use crate::asana::pace::{Permit, Queue};
 use crate::error::{Error, ErrorKind, Result};
 
+/// Longest wait before another try, however many went before: about as long as Asana's limits look back.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
 /// The body of an answer, as it arrives.
 pub type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
 
@@ -351,7 +354,7 @@ impl Course<'_> {
     /// failed together do not come back together. The same seed, path and try give the same wait.
     fn backoff(&self) -> Duration {
         let doublings = self.failed.saturating_sub(1).min(16);
-        let longest = self.inner.options.retry.first_wait * 2_u32.pow(doublings);
+        let longest = (self.inner.options.retry.first_wait * 2_u32.pow(doublings)).min(LONGEST_WAIT);
         let mut hasher = DefaultHasher::new();
         (self.inner.options.seed, self.ask.path, self.failed, self.throttled).hash(&mut hasher);
         let jitter = u32::try_from(hasher.finish() % 1_000).unwrap_or(0);
