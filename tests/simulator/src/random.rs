@@ -41,8 +41,8 @@ impl Rng {
 
     /// A number below `limit`; 0 when there is nothing below.
     pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        // The high half times the limit: no division, and the bias is far below what anyone could notice.
-        if limit == 0 { 0 } else { ((self.draw() >> 32) * limit) >> 32 }
+        // No division, and the bias is far below what anyone could notice.
+        ((u128::from(self.draw()) * u128::from(limit)) >> 64) as u64
     }
 
     /// An index below `len`.
