@@ -52,7 +52,7 @@ impl View<'_> {
         let mut object = Object::record(out, select, self.gid(Kind::CustomField, id), "custom_field");
         object.text(C, "name", &row.name);
         object.text(C, "type", row.kind.type_name());
-        object.text(C, "resource_subtype", row.kind.type_name());
+        object.text(F, "resource_subtype", row.kind.type_name());
         if matches!(row.kind, FieldKind::Enum | FieldKind::MultiEnum) {
             object.nested(C, "enum_options", FULL, |out, select| {
                 json::array(out, row.choices.iter().enumerate(), |out, (place, choice)| {

@@ -1,7 +1,7 @@
 //! Tasks.
 
 use super::people::whole;
-use super::{View, each, maybe};
+use super::{Ref, View, each, maybe};
 use crate::gid::Kind;
 use crate::json::{self, C, COMPACT, F, FULL, O, Object, Select};
 use crate::random::mix;
@@ -16,7 +16,9 @@ impl View<'_> {
         let mut object = Object::record(out, select, gid, "task");
         object.lazy(C, "name", || row.name.read());
         object.text(C, "resource_subtype", row.subtype);
-        object.nested(O, "created_by", COMPACT, |out, select| self.user(row.created_by, select, out));
+        object.nested(O, "created_by", COMPACT, |out, select| {
+            self.bare(Kind::User, row.created_by, select, out)
+        });
         self.progress(row, &mut object);
         object.moment(F, "created_at", row.created_at);
         object.moment(F, "modified_at", row.modified_at);
@@ -115,10 +117,15 @@ impl View<'_> {
     /// The other ends of dependencies: gid and type alone, unless more is asked of them.
     fn ends(&self, ids: &[u32], select: &Select, out: &mut Vec<u8>) {
         let live = ids.iter().filter(|id| self.world.is_live_task(**id, self.at));
-        json::array(out, live, |out, id| match select {
-            Select::Only { names, .. } if !names.is_empty() => self.task(*id, select, out),
-            _ => self.named(Kind::Task, *id, "", select, out),
-        });
+        json::array(out, live, |out, id| self.bare(Kind::Task, *id, select, out));
+    }
+
+    /// A record by gid and type alone, unless more is asked of it.
+    fn bare(&self, kind: Kind, id: u32, select: &Select, out: &mut Vec<u8>) {
+        match select {
+            Select::Only { names, .. } if !names.is_empty() => self.record(Ref { kind, id }, select, out),
+            _ => self.named(kind, id, "", select, out),
+        }
     }
 
     /// Where it is: projects, sections, tags, people, custom fields.

@@ -32,7 +32,9 @@ pub(crate) fn draw(world: &World, rng: &mut Rng, field: &CustomField, day: i64) 
         FieldKind::Text | FieldKind::CustomId => Value::Text(Text::Seeded(Form::Comment, rng.draw())),
         FieldKind::Number | FieldKind::Formula => {
             let scale = 10_f64.powi(i32::from(field.precision));
-            Value::Number((rng.below(1_000_000) as f64 - 1_000.0) / scale / 10.0)
+            Value::Number(
+                ((rng.below(10_000) as f64 - 100.0) * scale + rng.below(scale as u64) as f64) / scale,
+            )
         }
         FieldKind::Enum => Value::Choice(rng.id(field.choices.len() as u32)),
         FieldKind::MultiEnum => {
