@@ -5,7 +5,7 @@ use super::rows::*;
 use super::tasks;
 use crate::random::Rng;
 use crate::text::{Form, Text};
-use crate::time::{DAY, LATEST, Ms};
+use crate::time::{DAY, EARLIEST, Ms};
 
 const STICKERS: &[&str] = &[
     "green_checkmark",
@@ -91,7 +91,8 @@ fn event(world: &World, rng: &mut Rng, task: u32, created: Ms) -> Event {
 
 fn field_changed(world: &World, rng: &mut Rng, task: u32, created: Ms) -> Event {
     let field = rng.id(world.plan.fields);
-    match world.fields.known(field, LATEST) {
+    // The definition as the seed made it: a story must not change when an option is added.
+    match world.fields.known(field, EARLIEST) {
         Some(row) if task < world.plan.tasks => {
             let before = super::values::draw(world, rng, row, created.div_euclid(DAY));
             let after = super::values::draw(world, rng, row, created.div_euclid(DAY));

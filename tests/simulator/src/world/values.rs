@@ -4,7 +4,7 @@ use super::World;
 use super::rows::{CustomField, FieldKind, Task, Value};
 use crate::random::Rng;
 use crate::text::{Form, Text};
-use crate::time::DAY;
+use crate::time::{DAY, EARLIEST};
 
 /// The value of a task in a field: what an edit gave, else what the seed gives.
 pub(crate) fn of(world: &World, id: u32, task: &Task, field_id: u32, field: &CustomField) -> Value {
@@ -22,7 +22,11 @@ pub(crate) fn of(world: &World, id: u32, task: &Task, field_id: u32, field: &Cus
         }
         FieldKind::Formula => Value::Number((rng.below(100_000) as f64) / 100.0),
         _ if rng.once_in(3) => Value::Empty,
-        _ => draw(world, &mut rng, field, task.created_at.div_euclid(DAY)),
+        _ => {
+            // The definition as the seed made it: a value must not change when an option is added.
+            let made = world.fields.known(field_id, EARLIEST).unwrap_or(field);
+            draw(world, &mut rng, made, task.created_at.div_euclid(DAY))
+        }
     }
 }
 
