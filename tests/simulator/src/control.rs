@@ -91,7 +91,7 @@ fn index() -> Value {
         "POST /_sim/advance?edits=": "makes edits and says what was done",
         "POST /_sim/life?rate=": "edits a second from now on; 0 stops",
         "POST /_sim/edit?kind=&gid=&text=":
-            "one edit: rename_user, rename_project, rename_tag, rename_task, delete_task, delete_project, comment",
+            "one edit: rename_user, rename_project, rename_tag, rename_task, touch_task, delete_task, undelete_task, delete_project, comment, delete_story",
         "GET, POST, DELETE /_sim/faults": "what goes wrong",
         "tables": truth::TABLES,
     })

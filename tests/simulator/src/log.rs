@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 /// The most requests that are remembered one by one.
-const KEPT: usize = 100_000;
+const KEPT: usize = 20_000;
 
 /// One request, after it was answered.
 #[derive(Clone, Debug, Serialize)]

@@ -134,6 +134,21 @@ impl Simulator {
         self.edit("comment", task, text).expect("the task lives")
     }
 
+    /// Brings a task back from the trash, with what went there together with it.
+    pub fn undelete_task(&self, gid: &str) -> Edit {
+        self.edit("undelete_task", gid, "").expect("the task is in the trash, and its parent is not")
+    }
+
+    /// Edits the description of a task, which moves its `modified_at`.
+    pub fn touch_task(&self, gid: &str) -> Edit {
+        self.edit("touch_task", gid, "touched").expect("the task lives")
+    }
+
+    /// Deletes a story.
+    pub fn delete_story(&self, gid: &str) -> Edit {
+        self.edit("delete_story", gid, "").expect("the story lives")
+    }
+
     /// Makes one named edit of one record; `None` if there is no such edit or no such live record.
     pub fn edit(&self, kind: &str, gid: &str, text: &str) -> Option<Edit> {
         let at = self.shared.clock.now();
@@ -262,6 +277,17 @@ fn targeted(
             found(Kind::Task)?;
             let story = world.tell(id, hand, Event::Comment(Text::given(text)), true);
             Some(("comment", life::done(Kind::Story, story, text)))
+        }
+        "touch_task" => {
+            found(Kind::Task)?;
+            world.change_task(id, hand, Event::NotesChanged, |row| row.notes = Text::given(text));
+            Some(("touch_task", life::done(Kind::Task, id, text)))
+        }
+        "undelete_task" if of == Kind::Task => Some(("undelete_task", life::undelete_task(world, id, hand))),
+        "delete_story" => {
+            found(Kind::Story)?;
+            world.edit_story(id, hand.at, false, |_| {});
+            Some(("delete_story", life::done(Kind::Story, id, "")))
         }
         "delete_project" => {
             found(Kind::Project)?;

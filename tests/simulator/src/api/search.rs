@@ -8,12 +8,45 @@ use crate::gid::Kind;
 use crate::random::mix;
 use crate::time::{DAY, EARLIEST, LATEST, Ms};
 use crate::world::history::Chain;
-use crate::world::rows::{ORGANIZATION, Task};
+use crate::world::rows::{Event, ORGANIZATION, Task};
 use crate::world::tasks;
 use std::borrow::Cow;
 
 /// The page of a search, when nothing else is asked.
 const DEFAULT: usize = 20;
+
+/// What tasks can be searched by, with a suffix of [`Mode`].
+const LISTS: &[(&str, Kind)] = &[
+    ("assignee", Kind::User),
+    ("assigned_by", Kind::User),
+    ("created_by", Kind::User),
+    ("followers", Kind::User),
+    ("liked_by", Kind::User),
+    ("commented_on_by", Kind::User),
+    ("projects", Kind::Project),
+    ("sections", Kind::Section),
+    ("tags", Kind::Tag),
+    ("teams", Kind::Team),
+    ("portfolios", Kind::Portfolio),
+];
+
+/// How a list of ids is meant.
+#[derive(Clone, Copy)]
+enum Mode {
+    Any,
+    Not,
+    All,
+}
+
+impl Mode {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Any => "any",
+            Self::Not => "not",
+            Self::All => "all",
+        }
+    }
+}
 
 /// What a search asks for.
 struct Wanted<'a> {
@@ -24,8 +57,11 @@ struct Wanted<'a> {
     subtask: Option<bool>,
     text: Option<String>,
     subtype: Option<&'a str>,
-    ids: Vec<(&'static str, Vec<u32>)>,
-    due: (i64, i64),
+    ids: Vec<(&'static str, Mode, Vec<u32>)>,
+    due: (Ms, Ms),
+    start: (Ms, Ms),
+    blocked: Option<bool>,
+    blocking: Option<bool>,
     attachment: Option<bool>,
 }
 
@@ -78,25 +114,19 @@ fn range(call: &Call<'_>, name: &str) -> Result<(Ms, Ms), Refusal> {
 }
 
 fn wanted<'a>(call: &Call<'a>) -> Result<Wanted<'a>, Refusal> {
-    const LISTS: &[(&str, Kind)] = &[
-        ("assignee.any", Kind::User),
-        ("assignee.not", Kind::User),
-        ("created_by.any", Kind::User),
-        ("followers.any", Kind::User),
-        ("projects.any", Kind::Project),
-        ("projects.not", Kind::Project),
-        ("projects.all", Kind::Project),
-        ("sections.any", Kind::Section),
-        ("tags.any", Kind::Tag),
-    ];
+    if call.query.names().any(|name| name.starts_with("custom_fields.")) {
+        return Err(Refusal::bad("This simulator does not search by custom fields."));
+    }
     let mut ids = Vec::new();
     for (name, kind) in LISTS {
-        if let Some(texts) = call.query.list(name) {
-            let found: Result<Vec<u32>, _> = texts.into_iter().map(|text| call.find(*kind, text)).collect();
-            ids.push((*name, found?));
+        for mode in [Mode::Any, Mode::Not, Mode::All] {
+            if let Some(texts) = call.query.list(&format!("{name}.{}", mode.name())) {
+                let found: Result<Vec<u32>, _> =
+                    texts.into_iter().map(|text| call.find(*kind, text)).collect();
+                ids.push((*name, mode, found?));
+            }
         }
     }
-    let due = range(call, "due")?;
     Ok(Wanted {
         created: range(call, "created")?,
         modified: range(call, "modified")?,
@@ -106,7 +136,10 @@ fn wanted<'a>(call: &Call<'a>) -> Result<Wanted<'a>, Refusal> {
         text: call.query.get("text").map(str::to_lowercase),
         subtype: call.query.get("resource_subtype"),
         ids,
-        due: (due.0, due.1),
+        due: range(call, "due")?,
+        start: range(call, "start")?,
+        blocked: call.query.flag("is_blocked")?,
+        blocking: call.query.flag("is_blocking")?,
         attachment: call.query.flag("has_attachment")?,
     })
 }
@@ -164,16 +197,23 @@ fn key(sort: &str, row: &Task) -> Ms {
 fn fits(call: &Call<'_>, wanted: &Wanted<'_>, id: u32, row: &Task) -> bool {
     let completed = row.completed.map(|(at, _)| at);
     let due = row.due.map(|due| due.at.unwrap_or(due.day * DAY));
+    let start = row.start.map(|start| start.at.unwrap_or(start.day * DAY));
     let open = (EARLIEST, LATEST);
+    let any_open = |ids: &[u32]| {
+        ids.iter().any(|id| call.view.world.task(*id, LATEST).is_some_and(|row| row.completed.is_none()))
+    };
     within(row.created_at, wanted.created)
         && within(row.modified_at, wanted.modified)
         && wanted.completed.is_none_or(|want| want == completed.is_some())
         && (wanted.completed_at == open || completed.is_some_and(|at| within(at, wanted.completed_at)))
         && (wanted.due == open || due.is_some_and(|at| within(at, wanted.due)))
+        && (wanted.start == open || start.is_some_and(|at| within(at, wanted.start)))
+        && wanted.blocked.is_none_or(|want| want == any_open(&row.dependencies))
+        && wanted.blocking.is_none_or(|want| want == (completed.is_none() && any_open(&row.dependents)))
         && wanted.subtask.is_none_or(|want| want == row.parent.is_some())
         && wanted.subtype.is_none_or(|want| want == row.subtype)
         && wanted.attachment.is_none_or(|want| want != call.view.world.attachment_ids(id).is_empty())
-        && wanted.ids.iter().all(|(name, ids)| in_list(name, ids, row))
+        && wanted.ids.iter().all(|(name, mode, ids)| in_list(call, name, *mode, ids, id, row))
         && wanted.text.as_ref().is_none_or(|text| says(row, text))
 }
 
@@ -182,18 +222,39 @@ fn says(row: &Task, text: &str) -> bool {
     has(row.name.read()) || has(row.notes.read())
 }
 
-fn in_list(name: &str, ids: &[u32], row: &Task) -> bool {
-    let any = |mine: Vec<u32>| mine.iter().any(|id| ids.contains(id));
-    let projects = || row.memberships.iter().map(|(project, _)| *project);
+/// Whether the ids of a task that go by this name are as wanted.
+fn in_list(call: &Call<'_>, name: &str, mode: Mode, ids: &[u32], id: u32, row: &Task) -> bool {
+    let mine = named(call, name, id, row);
+    match mode {
+        Mode::Any => mine.iter().any(|id| ids.contains(id)),
+        Mode::Not => !mine.iter().any(|id| ids.contains(id)),
+        Mode::All => ids.iter().all(|id| mine.contains(id)),
+    }
+}
+
+fn named(call: &Call<'_>, name: &str, id: u32, row: &Task) -> Vec<u32> {
+    let (world, at) = (call.view.world, call.view.at);
+    let projects: Vec<u32> = world.memberships(row, at).map(|(project, _)| project).collect();
     match name {
-        "assignee.any" => any(row.assignee.into_iter().collect()),
-        "assignee.not" => !any(row.assignee.into_iter().collect()),
-        "created_by.any" => ids.contains(&row.created_by),
-        "followers.any" => any(row.followers.clone()),
-        "projects.any" => any(projects().collect()),
-        "projects.not" => !any(projects().collect()),
-        "projects.all" => ids.iter().all(|id| projects().any(|project| project == *id)),
-        "sections.any" => any(row.memberships.iter().map(|(_, section)| *section).collect()),
-        _ => any(row.tags.clone()),
+        "assignee" => row.assignee.into_iter().collect(),
+        "assigned_by" => row.assigned_by.into_iter().collect(),
+        "created_by" => vec![row.created_by],
+        "followers" => row.followers.clone(),
+        "liked_by" => row.likes.clone(),
+        "commented_on_by" => {
+            let stories = world.story_ids(id).into_iter().filter_map(|id| world.story(id, at));
+            stories.filter(|row| matches!(row.event, Event::Comment(_))).map(|row| row.by).collect()
+        }
+        "projects" => projects,
+        "sections" => world.memberships(row, at).map(|(_, section)| section).collect(),
+        "teams" => projects.iter().filter_map(|id| world.projects.live(*id, at)?.team).collect(),
+        "portfolios" => {
+            let holds = |id: &u32| {
+                let items = world.portfolios.live(*id, at).map_or(&[][..], |row| &row.items);
+                items.iter().any(|item| projects.contains(item))
+            };
+            world.portfolios.ids(at).filter(holds).collect()
+        }
+        _ => row.tags.clone(),
     }
 }

@@ -15,6 +15,7 @@ pub(crate) use self::people::rename_to as rename_user;
 pub(crate) use self::projects::rename_tag_to as rename_tag;
 pub(crate) use self::projects::rename_to as rename_project;
 pub(crate) use self::tasks::rename_to as rename_task;
+pub(crate) use self::tasks::undelete_one as undelete_task;
 
 use self::edits::Hand;
 use crate::gid::Kind;

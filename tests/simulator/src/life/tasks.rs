@@ -329,13 +329,18 @@ fn undelete(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
         return None;
     }
     let place = rng.index(world.trash.len());
-    let (id, since) = world.trash[place];
+    let (id, _) = world.trash[place];
+    undelete_one(world, id, hand)
+}
+
+/// Brings a task back, if it went to the trash by itself and its parent is not there.
+pub(crate) fn undelete_one(world: &mut World, id: u32, hand: Hand) -> Outcome {
+    let since = world.tasks.get(&id)?.gone_since()?;
     let parent = world.known_task(id, LATEST)?.parent;
-    let gone = world.tasks.get(&id).and_then(|chain| chain.gone_since());
-    if parent.is_some_and(|parent| !world.is_live_task(parent, LATEST)) || gone != Some(since) {
+    if parent.is_some_and(|parent| !world.is_live_task(parent, LATEST)) {
         return None;
     }
-    world.trash.swap_remove(place);
+    world.trash.retain(|(known, _)| *known != id);
     world.untrash_task(id, since, hand.at);
     done(Kind::Task, id, "")
 }

@@ -18,6 +18,8 @@ pub(crate) const PERSONAL_TASKS: u32 = 2;
 pub(crate) const NOBODY: u32 = u32::MAX;
 /// Tasks that one bulk edit gave the same `modified_at`: more than search can answer at once.
 const BULK: std::ops::Range<u32> = 300..450;
+/// Subtasks of the one task just before them: more than a page.
+const CROWD: std::ops::Range<u32> = 1_000..1_130;
 /// The task that surely has a long text, in any world large enough.
 const HUGE: u32 = 5;
 
@@ -64,6 +66,9 @@ pub(crate) fn attachment_count(world: &World, id: u32) -> u32 {
 /// The parent the seed gives the task, knowing how deep its elders are.
 pub(crate) fn parent(world: &World, id: u32, depths: &[u8]) -> Option<u32> {
     let mut rng = Rng::new(world.seed, 0x9a2e, u64::from(id));
+    if CROWD.contains(&id) && world.plan.tasks > 2_000 && depths[CROWD.start as usize - 1] < 5 {
+        return Some(CROWD.start - 1);
+    }
     if id < 2 || id + PERSONAL_TASKS >= world.plan.tasks || !rng.once_in(4) {
         return None;
     }
@@ -110,7 +115,8 @@ pub(crate) fn assignee(world: &World, id: u32) -> Option<u32> {
     let draw = NonZeroU64::new(mix(world.seed, 0xa551, u64::from(id)) % 100)?;
     let personal = id + PERSONAL_TASKS >= world.plan.tasks;
     let mut rng = Rng::new(world.seed, 0xa552, u64::from(id));
-    (draw.get() < 62 && !personal).then(|| 1 + rng.id(world.plan.users))
+    // One in eight goes to the first user, so that somebody's list has many pages.
+    (draw.get() < 62 && !personal).then(|| 1 + if rng.once_in(8) { 0 } else { rng.id(world.plan.users) })
 }
 
 /// The tags of the task.

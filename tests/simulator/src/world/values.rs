@@ -50,9 +50,9 @@ pub(crate) fn draw(world: &World, rng: &mut Rng, field: &CustomField, day: i64) 
             Value::Date(due, rng.once_in(3).then(|| due * DAY + 3_600_000 * rng.below(24) as i64))
         }
         FieldKind::People => {
-            let count = 1 + rng.below(2);
-            Value::People((0..count).map(|_| 1 + rng.id(world.plan.users)).collect())
+            let (first, second) = (1 + rng.id(world.plan.users), 1 + rng.id(world.plan.users));
+            Value::People(if rng.once_in(2) && first != second { vec![first, second] } else { vec![first] })
         }
-        FieldKind::Reference => Value::Tasks(vec![rng.id(world.plan.tasks)]),
+        FieldKind::Reference => Value::Tasks(vec![rng.id(world.plan.tasks - super::tasks::PERSONAL_TASKS)]),
     }
 }

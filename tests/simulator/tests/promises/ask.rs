@@ -8,19 +8,19 @@ use serde_json::Value;
 use tower::ServiceExt as _;
 
 /// An answer.
-pub struct Answer {
-    pub status: StatusCode,
-    pub headers: HeaderMap,
-    pub body: Value,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Value,
 }
 
 /// A simulator of this size.
-pub fn simulator(size: Size) -> Simulator {
+pub(crate) fn simulator(size: Size) -> Simulator {
     Simulator::new(Options { size, ..Options::default() })
 }
 
 /// Sends a request with a token.
-pub async fn with_token(simulator: &Simulator, token: &str, target: &str) -> Answer {
+pub(crate) async fn with_token(simulator: &Simulator, token: &str, target: &str) -> Answer {
     let uri = if target.starts_with("/_sim") { target.to_owned() } else { format!("/api/1.0{target}") };
     let request = Request::builder().uri(uri).header("authorization", format!("Bearer {token}"));
     let request = request.body(Body::empty()).expect("a request");
@@ -32,19 +32,19 @@ pub async fn with_token(simulator: &Simulator, token: &str, target: &str) -> Ans
 }
 
 /// Sends a request with the service account's token.
-pub async fn ask(simulator: &Simulator, target: &str) -> Answer {
+pub(crate) async fn ask(simulator: &Simulator, target: &str) -> Answer {
     with_token(simulator, "t", target).await
 }
 
 /// The `data` of an answer that must be a 200.
 #[track_caller]
-pub fn data(answer: Answer) -> Value {
+pub(crate) fn data(answer: Answer) -> Value {
     assert_eq!(answer.status, StatusCode::OK, "{}", answer.body);
     answer.body["data"].clone()
 }
 
 /// All rows of a paged list.
-pub async fn all(simulator: &Simulator, target: &str) -> Vec<Value> {
+pub(crate) async fn all(simulator: &Simulator, target: &str) -> Vec<Value> {
     let mut rows = Vec::new();
     let mut next = Some(target.to_owned());
     while let Some(target) = next.take() {
@@ -57,11 +57,11 @@ pub async fn all(simulator: &Simulator, target: &str) -> Vec<Value> {
 }
 
 /// The gid of a record.
-pub fn gid(row: &Value) -> String {
+pub(crate) fn gid(row: &Value) -> String {
     row["gid"].as_str().expect("a gid").to_owned()
 }
 
 /// The message of a refusal.
-pub fn message(answer: &Answer) -> &str {
+pub(crate) fn message(answer: &Answer) -> &str {
     answer.body["errors"][0]["message"].as_str().expect("Asana's error body")
 }
