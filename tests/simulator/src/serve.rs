@@ -81,13 +81,21 @@ pub(crate) fn sever(extensions: &Extensions) {
 }
 
 impl Wire {
+    fn is_severed(&self) -> bool {
+        self.severed.load(Ordering::Acquire)
+    }
+
     fn check(&self) -> io::Result<()> {
-        if self.severed.load(Ordering::Acquire) {
-            // Closing with unsent data and no lingering sends a reset instead of an orderly end.
+        if self.is_severed() { Err(io::ErrorKind::ConnectionReset.into()) } else { Ok(()) }
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        if self.is_severed() {
+            // Closed without lingering, a connection ends in a reset instead of in order.
             drop(self.stream.set_zero_linger());
-            return Err(io::ErrorKind::ConnectionReset.into());
         }
-        Ok(())
     }
 }
 
@@ -125,26 +133,36 @@ impl AsyncWrite for Wire {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_severed() {
+            return Poll::Ready(Ok(()));
+        }
         Pin::new(&mut self.stream).poll_shutdown(task)
     }
 }
 
 /// A body that fails after its first bytes.
 pub(crate) fn cut(bytes: Vec<u8>) -> Body {
-    Body::from_stream(Cut { bytes: Some(bytes.into()) })
+    Body::from_stream(Cut { bytes: Some(bytes.into()), flushed: false })
 }
 
 struct Cut {
     bytes: Option<Bytes>,
+    flushed: bool,
 }
 
 impl Stream for Cut {
     type Item = io::Result<Bytes>;
 
-    fn poll_next(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
-        Poll::Ready(Some(match self.bytes.take().filter(|bytes| !bytes.is_empty()) {
-            Some(bytes) => Ok(bytes),
-            None => Err(io::ErrorKind::UnexpectedEof.into()),
-        }))
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<io::Result<Bytes>>> {
+        if let Some(bytes) = self.bytes.take().filter(|bytes| !bytes.is_empty()) {
+            return Poll::Ready(Some(Ok(bytes)));
+        }
+        if !self.flushed {
+            // One turn of waiting lets the server send what it has before the connection breaks.
+            self.flushed = true;
+            task.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(Some(Err(io::ErrorKind::UnexpectedEof.into())))
     }
 }
