@@ -88,9 +88,9 @@ async fn a_download_url_is_another_one_in_every_answer() {
 async fn every_type_of_custom_field_is_seen_on_some_task() {
     let simulator = simulator(Size::Small);
     let mut seen = std::collections::BTreeSet::new();
-    let projects = all(&simulator, &format!("/workspaces/{}/projects?limit=30", simulator.organization()));
+    let list = format!("/workspaces/{}/projects?limit=30", simulator.organization());
     let fields = "opt_fields=custom_fields.representation_type,custom_fields.display_value";
-    for project in projects.await.iter().take(30) {
+    for project in all(&simulator, &list).await.iter().take(30) {
         for task in all(&simulator, &format!("/projects/{}/tasks?limit=100&{fields}", gid(project))).await {
             for field in task["custom_fields"].as_array().expect("a list") {
                 let filled = if field["display_value"].is_null() { "empty" } else { "filled" };
