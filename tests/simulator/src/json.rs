@@ -133,7 +133,7 @@ pub(crate) struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// Begins an object without a gid.
+    /// Begins an object without a gid. Such objects have no compact form but the whole: their fields are all `C`.
     pub(crate) fn plain(out: &'a mut Vec<u8>, select: &'a Select) -> Self {
         out.push(b'{');
         Self { out, select, first: true }
@@ -141,10 +141,16 @@ impl<'a> Object<'a> {
 
     /// Begins a record: `gid` always, `resource_type` where it belongs.
     pub(crate) fn record(out: &'a mut Vec<u8>, select: &'a Select, number: u64, resource_type: &str) -> Self {
+        let mut object = Self::untyped(out, select, number);
+        object.text(C, "resource_type", resource_type);
+        object
+    }
+
+    /// Begins one of the few records that have a gid but no `resource_type`.
+    pub(crate) fn untyped(out: &'a mut Vec<u8>, select: &'a Select, number: u64) -> Self {
         let mut object = Self::plain(out, select);
         object.key("gid");
         gid(object.out, number);
-        object.text(C, "resource_type", resource_type);
         object
     }
 

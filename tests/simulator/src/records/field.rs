@@ -1,7 +1,6 @@
 //! Custom fields: their definitions, their places on projects, and what tasks hold in them.
 
 use super::View;
-use super::people::whole;
 use crate::gid::Kind;
 use crate::json::{self, C, COMPACT, F, FULL, O, Object, Select};
 use crate::text;
@@ -113,10 +112,10 @@ impl View<'_> {
             }),
             FieldKind::Date => object.nested(C, "date_value", FULL, |out, select| match value {
                 Value::Date(day, at) => {
-                    let mut object = Object::plain(out, whole(select));
-                    object.maybe_day(F, "date", Some(*day));
+                    let mut object = Object::plain(out, select);
+                    object.maybe_day(C, "date", Some(*day));
                     if at.is_some() {
-                        object.maybe_moment(F, "date_time", *at);
+                        object.maybe_moment(C, "date_time", *at);
                     }
                     object.end();
                 }
@@ -224,7 +223,7 @@ impl View<'_> {
     fn plural(&self, id: u32, row: &CustomField, value: &Value, names: [&str; 3], object: &mut Object<'_>) {
         match value {
             Value::Date(day, at) => object.nested(F, names[0], FULL, |out, select| {
-                self.dates(Some(crate::world::rows::Due { day: *day, at: *at }), whole(select), out);
+                self.dates(Some(crate::world::rows::Due { day: *day, at: *at }), select, out);
             }),
             Value::People(ids) => {
                 object.nested(F, names[1], COMPACT, |out, select| {

@@ -51,10 +51,10 @@ impl View<'_> {
 
     fn photo(&self, id: u32, select: &Select, out: &mut Vec<u8>) {
         let key = mix(self.world.seed, 0x9407, u64::from(id));
-        let mut object = Object::plain(out, whole(select));
+        let mut object = Object::plain(out, select);
         for name in PHOTOS {
             let size = name.trim_start_matches("image_");
-            object.lazy(F, name, || {
+            object.lazy(C, name, || {
                 format!("https://s3.amazonaws.com/profile_photos/{key:016x}_{size}.png").into()
             });
         }
@@ -74,9 +74,9 @@ impl View<'_> {
         object.flag(F, "is_view_only", row.view_only);
         object.nested(F, "vacation_dates", FULL, |out, select| match row.vacation {
             Some((from, to)) => {
-                let mut object = Object::plain(out, whole(select));
-                object.maybe_day(F, "start_on", Some(from));
-                object.maybe_day(F, "end_on", to);
+                let mut object = Object::plain(out, select);
+                object.maybe_day(C, "start_on", Some(from));
+                object.maybe_day(C, "end_on", to);
                 object.end();
             }
             None => json::null(out),
@@ -126,13 +126,5 @@ impl View<'_> {
         object.flag(C, "is_limited_access", row.limited);
         object.flag(C, "is_admin", row.admin);
         object.end();
-    }
-}
-
-/// An object without a compact form shows itself whole when it is named.
-pub(super) fn whole(select: &Select) -> &Select {
-    match select {
-        Select::Only { compact: true, .. } | Select::Compact => FULL,
-        other => other,
     }
 }

@@ -4,7 +4,6 @@
 //! guaranteed to be stable".
 
 use super::View;
-use super::people::whole;
 use crate::gid::Kind;
 use crate::json::{self, C, COMPACT, F, FULL, O, Object, Select};
 use crate::random::mix;
@@ -49,11 +48,11 @@ impl View<'_> {
         object.nested(F, "reaction_summary", FULL, |out, select| {
             let shown = EMOJI.iter().take(usize::from(row.reactions)).enumerate();
             json::array(out, shown, |out, (place, (base, variant))| {
-                let mut object = Object::plain(out, whole(select));
-                object.text(F, "emoji_base", base);
-                object.text(F, "variant", variant);
-                object.count(F, "count", 1 + place);
-                object.flag(F, "reacted", false);
+                let mut object = Object::plain(out, select);
+                object.text(C, "emoji_base", base);
+                object.text(C, "variant", variant);
+                object.count(C, "count", 1 + place);
+                object.flag(C, "reacted", false);
                 object.end();
             });
         });
@@ -72,9 +71,9 @@ impl View<'_> {
         ];
         object.nested(F, "previews", FULL, |out, select| {
             json::array(out, row.preview.then_some(()), |out, ()| {
-                let mut object = Object::plain(out, whole(select));
+                let mut object = Object::plain(out, select);
                 for (name, text) in PARTS {
-                    object.text(F, name, text);
+                    object.text(C, name, text);
                 }
                 object.end();
             });
@@ -131,7 +130,7 @@ impl View<'_> {
     }
 
     fn story_dates(&self, name: &str, due: Option<Due>, object: &mut Object<'_>) {
-        object.nested(F, name, FULL, |out, select| self.dates(due, whole(select), out));
+        object.nested(F, name, FULL, |out, select| self.dates(due, select, out));
     }
 
     fn person(&self, name: &str, id: u32, object: &mut Object<'_>) {

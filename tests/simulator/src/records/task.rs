@@ -1,6 +1,5 @@
 //! Tasks.
 
-use super::people::whole;
 use super::{Ref, View, each, maybe};
 use crate::gid::Kind;
 use crate::json::{self, C, COMPACT, F, FULL, O, Object, Select};
@@ -36,9 +35,9 @@ impl View<'_> {
         object.flag(O, "is_rendered_as_separator", row.separator);
         if row.external {
             object.nested(O, "external", FULL, |out, select| {
-                let mut object = Object::plain(out, whole(select));
-                object.lazy(F, "gid", || format!("ext-{id}").into());
-                object.lazy(F, "data", || format!("{{\"order\":{id},\"note\":\"a blob of ours\"}}").into());
+                let mut object = Object::plain(out, select);
+                object.lazy(C, "gid", || format!("ext-{id}").into());
+                object.lazy(C, "data", || format!("{{\"order\":{id},\"note\":\"a blob of ours\"}}").into());
                 object.end();
             });
         }
@@ -96,10 +95,8 @@ impl View<'_> {
     fn like(&self, kind: Kind, id: u32, user: u32, select: &Select, out: &mut Vec<u8>) {
         let key = mix(u64::from(id), kind as u64, u64::from(user)) % 9_000_000_000;
         let gid = crate::gid::gid(self.world.seed, Kind::Like, key);
-        let select = whole(select);
-        let mut object = Object::plain(out, select);
-        object.value(F, "gid", |out| json::gid(out, gid));
-        object.nested(F, "user", COMPACT, |out, select| self.user(user, select, out));
+        let mut object = Object::untyped(out, select, gid);
+        object.nested(C, "user", COMPACT, |out, select| self.user(user, select, out));
         object.end();
     }
 
@@ -136,9 +133,9 @@ impl View<'_> {
         });
         object.nested(F, "memberships", FULL, |out, select| {
             json::array(out, world.memberships(row, self.at), |out, (project, section)| {
-                let mut object = Object::plain(out, whole(select));
-                object.nested(F, "project", COMPACT, |out, select| self.project(project, select, out));
-                object.nested(F, "section", COMPACT, |out, select| self.section(section, select, out));
+                let mut object = Object::plain(out, select);
+                object.nested(C, "project", COMPACT, |out, select| self.project(project, select, out));
+                object.nested(C, "section", COMPACT, |out, select| self.section(section, select, out));
                 object.end();
             });
         });
@@ -199,10 +196,10 @@ impl View<'_> {
     /// Dates as stories show them; `due_on` is left out with a time, since it may not be null.
     pub(super) fn dates(&self, due: Option<Due>, select: &Select, out: &mut Vec<u8>) {
         let mut object = Object::plain(out, select);
-        object.maybe_day(F, "start_on", None);
-        object.maybe_moment(F, "due_at", due.and_then(|due| due.at));
+        object.maybe_day(C, "start_on", None);
+        object.maybe_moment(C, "due_at", due.and_then(|due| due.at));
         if let Some(due) = due {
-            object.maybe_day(F, "due_on", Some(due.day));
+            object.maybe_day(C, "due_on", Some(due.day));
         }
         object.end();
     }

@@ -40,6 +40,7 @@ async fn opt_fields_name_exactly_what_comes_besides_the_gid() {
             json!({ "gid": task["gid"], "assignee": { "gid": task["assignee"]["gid"], "name": task["assignee"]["name"] } })
         }),
         ("assignee", json!({ "gid": task["gid"], "assignee": task["assignee"] })),
+        ("memberships", json!({ "gid": task["gid"], "memberships": task["memberships"] })),
         ("html_notes", json!({ "gid": task["gid"], "html_notes": task["html_notes"] })),
         ("memberships.section.name,memberships.project.gid", {
             let places = task["memberships"].as_array().expect("a list").iter().map(|place| {
