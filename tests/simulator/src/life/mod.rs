@@ -91,7 +91,8 @@ impl Life {
             self.rate.filter(|(rate, since, made)| due(*rate, *since, now) > *made)
         {
             self.rate = Some((rate, since, made + 1));
-            let at = since + (1_000.0 * (made + 1) as f64 / rate) as Ms;
+            // Rounded up, so that no edit ever dates from a moment somebody has already read at.
+            let at = since + (1_000.0 * (made + 1) as f64 / rate).ceil() as Ms;
             self.one(world, at.min(now));
         }
     }

@@ -3,7 +3,10 @@
 use super::View;
 use crate::gid::Kind;
 use crate::json::{self, C, COMPACT, F, FULL, O, Object, Select};
+use crate::random::Rng;
 use crate::text;
+use crate::time::{DAY, EARLIEST};
+use crate::world::people::LAST;
 use crate::world::rows::{Choice, CustomField, FieldKind, Task, Value};
 use crate::world::values;
 
@@ -44,6 +47,24 @@ impl View<'_> {
         let Some(field) = self.world.fields.known(id, self.at) else { return json::null(out) };
         let value = values::of(self.world, task, row, id, field);
         self.field(id, field, Some(&value), select, out);
+    }
+
+    /// What a user, project or portfolio itself holds in custom fields: something for every fourth of them.
+    pub(super) fn own_fields(&self, kind: Kind, id: u32, select: &Select, out: &mut Vec<u8>) {
+        let world = self.world;
+        let mut rng = Rng::new(world.seed, 0x0f1e + kind as u64, u64::from(id));
+        let count = if rng.once_in(4) { 1 + rng.below(2) } else { 0 };
+        let mut drawn: Vec<(u32, Value)> = Vec::new();
+        for _ in 0..count {
+            let field = rng.id(world.plan.fields);
+            if let Some(made) = world.fields.known(field, EARLIEST)
+                && drawn.iter().all(|(known, _)| *known != field)
+            {
+                drawn.push((field, values::draw(world, &mut rng, made, LAST.div_euclid(DAY))));
+            }
+        }
+        let live = drawn.iter().filter_map(|(id, value)| Some((id, world.fields.live(*id, self.at)?, value)));
+        json::array(out, live, |out, (id, row, value)| self.field(*id, row, Some(value), select, out));
     }
 
     /// Writes a field, with a value when it is a task's.

@@ -45,7 +45,8 @@ impl View<'_> {
             let mine: Vec<u32> = mine.into_iter().filter(|(_, mine)| *mine).map(|(id, _)| id).collect();
             each(self, Kind::Workspace, &mine, select, out);
         });
-        object.value(F, "custom_fields", |out| out.extend_from_slice(b"[]"));
+        object
+            .nested(F, "custom_fields", COMPACT, |out, select| self.own_fields(Kind::User, id, select, out));
         object.end();
     }
 

@@ -20,7 +20,9 @@ impl View<'_> {
         object.nested(F, "created_by", COMPACT, |out, select| self.user(row.created_by, select, out));
         object.value(F, "custom_field_settings", |out| out.extend_from_slice(b"[]"));
         self.status_update("portfolio_status_update", row.status.as_ref(), &mut object);
-        object.value(F, "custom_fields", |out| out.extend_from_slice(b"[]"));
+        object.nested(F, "custom_fields", COMPACT, |out, select| {
+            self.own_fields(Kind::Portfolio, id, select, out)
+        });
         object.nested(F, "members", COMPACT, |out, select| each(self, Kind::User, &row.members, select, out));
         object.nested(F, "owner", COMPACT, |out, select| self.user(row.owner, select, out));
         object.nested(F, "workspace", COMPACT, |out, select| self.workspace(ORGANIZATION, select, out));

@@ -24,7 +24,9 @@ impl View<'_> {
             let live = row.settings.iter().filter(|id| self.world.setting(**id, self.at).is_some());
             json::array(out, live, |out, id| self.setting(*id, select, out));
         });
-        object.value(F, "custom_fields", |out| out.extend_from_slice(b"[]"));
+        object.nested(F, "custom_fields", COMPACT, |out, select| {
+            self.own_fields(Kind::Project, id, select, out)
+        });
         object.maybe_day(F, "due_date", row.due_on);
         object.maybe_day(F, "due_on", row.due_on);
         object.maybe_day(F, "start_on", row.start_on);
