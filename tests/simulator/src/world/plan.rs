@@ -15,7 +15,8 @@ pub enum Size {
     Medium,
     /// 1,000,000 tasks.
     Large,
-    /// So many tasks, and of the rest as little as possible: for tests that try everything.
+    /// So many tasks, and of the rest as little as possible: for tests that try everything. Below 60 nothing is many
+    /// or long, either: no crowds of stories, no 60 KB texts.
     Tasks(u32),
 }
 
@@ -61,6 +62,8 @@ pub(crate) struct Plan {
     pub(crate) sections: u32,
     /// Most custom fields on one project.
     pub(crate) settings: u32,
+    /// So small that nothing in it is ever many or long.
+    pub(crate) lean: bool,
 }
 
 impl Plan {
@@ -78,6 +81,6 @@ impl Plan {
         };
         let lean = matches!(size, Size::Tasks(count) if count < 60);
         let (sections, settings) = if lean { (2, 2) } else { (6, 9) };
-        Self { tasks, users, teams, projects, tags, fields, portfolios, sections, settings }
+        Self { tasks, users, teams, projects, tags, fields, portfolios, sections, settings, lean }
     }
 }

@@ -49,7 +49,7 @@ pub(crate) fn completed_at(world: &World, id: u32) -> Option<Ms> {
 pub(crate) fn story_count(world: &World, id: u32) -> u32 {
     let draw = mix(world.seed, 0x5709, u64::from(id));
     match id % 397 {
-        13 => 110 + (draw % 400) as u32,
+        13 if !world.plan.lean => 110 + (draw % 400) as u32,
         _ => [0, 0, 1, 1, 1, 2, 2, 3, 3, 5][(draw % 10) as usize],
     }
 }
@@ -58,7 +58,7 @@ pub(crate) fn story_count(world: &World, id: u32) -> u32 {
 pub(crate) fn attachment_count(world: &World, id: u32) -> u32 {
     let draw = mix(world.seed, 0xa77a, u64::from(id));
     match id % 1_009 {
-        17 => 130,
+        17 if !world.plan.lean => 130,
         _ => [0, 0, 0, 0, 0, 0, 0, 0, 1, 2][(draw % 10) as usize],
     }
 }
@@ -183,7 +183,11 @@ pub(crate) fn make(world: &World, id: u32) -> Task {
     Task {
         workspace: if id + PERSONAL_TASKS >= world.plan.tasks { PERSONAL } else { ORGANIZATION },
         name,
-        notes: if id == HUGE { Text::given(&text::huge(notes)) } else { Text::Seeded(Form::Notes, notes) },
+        notes: if id == HUGE && !world.plan.lean {
+            Text::given(&text::huge(notes))
+        } else {
+            Text::Seeded(Form::Notes, notes)
+        },
         subtype,
         approval,
         created_at,

@@ -101,3 +101,28 @@ async fn a_deleted_project_leaves_its_tasks_in_one_project_less() {
     assert!(task["projects"].as_array().expect("a list").iter().all(|row| row["gid"] != project.as_str()));
     assert!(simulator.truth("sections", None).iter().all(|row| row["project"]["gid"] != project.as_str()));
 }
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_served_while_life_goes_on_is_the_truth_of_its_moment() {
+    let simulator =
+        Simulator::new(Options { size: Size::Tasks(20), life: Some(130.0), ..Options::default() });
+    let list =
+        format!("/workspaces/{}/projects?opt_fields=name,members,owner.name", simulator.organization());
+    let mut served = Vec::new();
+    for step in 0..200 {
+        tokio::time::advance(Duration::from_millis(step % 17)).await;
+        served.push((simulator.now(), all(&simulator, &list).await));
+    }
+    for (at, rows) in served {
+        let truth = simulator.truth("projects", Some(at));
+        assert_eq!(rows.len(), truth.len(), "{at}");
+        for (row, truth) in rows.iter().zip(&truth) {
+            assert_eq!((&row["gid"], &row["name"]), (&truth["gid"], &truth["name"]), "{at}");
+            assert_eq!(
+                (&row["members"], &row["owner"]["name"]),
+                (&truth["members"], &truth["owner"]["name"]),
+                "{at}"
+            );
+        }
+    }
+}
