@@ -179,3 +179,16 @@ async fn a_world_of_few_things_is_whole() {
         reachable(&simulator).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn no_seed_makes_a_world_that_breaks() {
+    for seed in 0..20 {
+        for size in [Size::Tasks(1 + seed as u32 % 9), Size::Tasks(70)] {
+            let simulator = Simulator::new(asana_simulator::Options { size, seed, ..Default::default() });
+            simulator.advance(200);
+            for (table, count) in simulator.counts() {
+                assert_eq!(simulator.truth(&table, None).len() as u64, count, "{seed} {size} {table}");
+            }
+        }
+    }
+}
