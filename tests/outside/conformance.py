@@ -41,10 +41,19 @@ UNDOCUMENTED_STATUSES = [
     ("searchTasksForWorkspace", 402, "a workspace without search; the text of the operation has it"),
 ]
 
-# Fields that the file says in words may be absent, without its usual mark *Conditional*.
-ABSENT_AT_TIMES = {
-    "TaskResponse.assignee_section": "only if the request was sent by the user who is the assignee",
-}
+# Fields that may be absent although the file does not mark them so: the end of the path, when, and why.
+ABSENT_AT_TIMES = [
+    ("assignee_section", lambda value: True, "only if the request was sent by the user who is the assignee"),
+    ("format", lambda value: value.get("resource_subtype") != "number", "only a number has a format"),
+    ("currency_code", lambda value: value.get("resource_subtype") != "number", "only a number has a currency"),
+    ("custom_label", lambda value: value.get("resource_subtype") != "number", "only a number has a label"),
+    ("display_value", lambda value: "number_value" not in value, "a definition of a custom field has no value"),
+    ("due_on", lambda value: not value.get("due_on"), "the dates of a story may be none, and its schema has no null"),
+    ("date_time", lambda value: True, "text says null, schema does not: what is meant is not known"),
+    ("sticker_name", lambda value: True, "text says null, schema does not: what is meant is not known"),
+]
+# Fields whose text says null where the schema does not.
+NULL_IN_WORDS = ("date_value.date_time", "sticker_name")
 # Fields that the file says in words come only when named, without its usual mark [Opt In].
 OPT_IN_IN_WORDS = {
     "TaskResponse.assigned_by": "only returned when requesting it via opt_fields",
@@ -53,8 +62,20 @@ OPT_IN_IN_WORDS = {
         for name in record("TaskCountResponse").children
     },
 }
-# References whose schema names one type although the text allows others.
-OTHER_TYPES = {"AttachmentResponse.parent", "CustomFieldSettingResponse.parent", "StoryResponse.target"}
+# References whose schema names one type although others are meant: what is not of that type lacks some of its fields.
+OTHER_TYPES = {
+    "AttachmentResponse.parent": "a task, a project or a project brief",
+    "CustomFieldSettingResponse.parent": "a project or a portfolio",
+}
+# Fields that no answer can have, and why.
+NEVER_ANSWERED = [
+    (r"(CustomField|CustomFieldSetting|Project|Portfolio|Team|Story)Response\.(custom_field_settings\.)?(custom_field\.)?"
+     r"(date|enum|number|text|html_text|people|reference|display)_value", "a definition of a custom field has no value"),
+    (r"(CustomField|CustomFieldSetting|Project|Portfolio|Team|Story)Response\.(custom_field_settings\.)?(custom_field\.)?"
+     r"multi_enum_values", "a definition of a custom field has no value"),
+    (r"(CustomField|CustomFieldSetting|Project|Portfolio|Team)Response\.(custom_field_settings\.)?(custom_field\.)?enabled",
+     "the file: not available for custom field definitions"),
+]
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 DAY = re.compile(r"\d{4}-\d\d-\d\d")
@@ -67,31 +88,37 @@ MANY = 120
 
 
 class Findings:
-    """What is wrong, each kind of it once, with an example and a count."""
+    """What is wrong, each kind of it once: how often, where first, and an example."""
 
     def __init__(self):
-        self.counts, self.examples = Counter(), {}
+        self.counts, self.first = Counter(), {}
 
     def add(self, operation, form, where, what, example=""):
         # Positions in lists are no news.
-        key = (operation, form, re.sub(r"\[\d+\]", "[]", where), what)
+        key = (re.sub(r"\[\d+\]", "", where), what)
         self.counts[key] += 1
-        self.examples.setdefault(key, example)
+        self.first.setdefault(key, (operation, form, example))
 
     def lines(self):
-        for (operation, form, where, what), count in sorted(self.counts.items()):
-            example = self.examples[operation, form, where, what]
-            yield f"{operation} ({form}): {where or 'answer'}: {what} [{count}x{', ' + example if example else ''}]"
+        for (where, what), count in sorted(self.counts.items()):
+            operation, form, example = self.first[where, what]
+            example = f", as {example}" if example else ""
+            yield f"{where or 'answer'}: {what} ({count} times, first in {operation}, {form}{example})"
 
 
 def as_meant(node):
-    """The file with "allOf of something and nullable" written as one nullable schema, as it is meant."""
+    """The file by what it means, where its letter allows no null although it says `nullable`.
+
+    That is "all of something, and nullable", and an enum that is nullable and does not list null.
+    """
     if isinstance(node, dict):
         if "allOf" in node:
             whole = merged(node)
             if whole.get("nullable"):
                 node = {key: value for key, value in whole.items() if key != "allOf"}
                 node.setdefault("type", "object")
+        if node.get("nullable") is True and isinstance(node.get("enum"), list) and None not in node["enum"]:
+            node = {**node, "enum": [*node["enum"], None]}
         return {key: as_meant(value) for key, value in node.items()}
     if isinstance(node, list):
         return [as_meant(value) for value in node]
@@ -139,7 +166,7 @@ class Validator:
             inner = getattr(cause, "schema_errors", None)
             if inner:
                 for error in inner:
-                    yield "".join(f".{part}" if isinstance(part, str) else f"[{part}]" for part in error.path), error.message
+                    yield _place(error.path), error.message.replace(repr(error.instance), "it")
             else:
                 yield "", f"{type(refused).__name__}: {refused} {cause}"[:300]
 
@@ -175,6 +202,8 @@ class Conformance:
             self.findings.add(operation.id, form, "", f"status {answer.status} is not documented")
         if documented and validate:
             for where, error in self.validator.errors(operation, arguments, query, answer, full):
+                if where.endswith(NULL_IN_WORDS) and error.startswith(("None ", "it is not")):
+                    continue
                 self.findings.add(operation.id, form, where, f"openapi-core: {error[:160]}")
         try:
             body = answer.json
@@ -212,11 +241,11 @@ class Conformance:
     def examine(self, operation, form, value, field, name, asked, where):
         """Holds a value to its field. `asked` is what `opt_fields` names of it; None where nothing was asked."""
         def wrong(what, example=""):
-            self.findings.add(operation.id, form, where, what, str(example)[:120])
+            self.findings.add(operation.id, form, f"{name}.{where}", what, str(example)[:120])
 
         documented = f"{name}.{field.path}" if field.path else name
         if value is None:
-            if not field.nullable:
+            if not field.nullable and not field.path.endswith(NULL_IN_WORDS):
                 wrong("null, which is not documented")
             return
         if field.many and where:
@@ -250,16 +279,17 @@ class Conformance:
 
     def examine_object(self, operation, form, value, field, name, asked, where):
         def wrong(place, what):
-            self.findings.add(operation.id, form, f"{where}.{place}" if where else place, what)
-
-        def marked(child, marks):
-            return f"{name}.{child.path}" in marks
+            self.findings.add(operation.id, form, f"{name}.{where}.{place}" if where else f"{name}.{place}", what)
 
         def opt_in(child):
-            return child.opt_in or marked(child, OPT_IN_IN_WORDS)
+            return child.opt_in or f"{name}.{child.path}" in OPT_IN_IN_WORDS
+
+        other_type = f"{name}.{field.path}" in OTHER_TYPES and value.get("resource_type") != field.resource_type
 
         def conditional(child):
-            return child.conditional or marked(child, ABSENT_AT_TIMES)
+            last = child.path.rpartition(".")[2]
+            absent = any(end == last and when(value) for end, when, _ in ABSENT_AT_TIMES)
+            return child.conditional or absent or other_type
 
         unasked = {below for below, child in field.children.items() if not opt_in(child)}
         if asked is None:
@@ -297,9 +327,8 @@ class Conformance:
         for one in body["data"] if operation.is_list else [body["data"]]:
             self.records += 1
             self.examine(operation, form, one, field, name, asked, "")
-            example = merged({"$ref": f"#/components/schemas/{name}"}).get("properties", {}).get("resource_type", {})
-            if "resource_type" in one and one["resource_type"] != example.get("example", one["resource_type"]):
-                self.findings.add(operation.id, form, "resource_type", f"is {one['resource_type']}, not {example['example']}")
+            if one.get("resource_type") not in (None, field.resource_type):
+                self.findings.add(operation.id, form, "resource_type", f"{one['resource_type']}, not {field.resource_type}")
 
     # -- forms -------------------------------------------------------------------------------------------------------
 
@@ -561,6 +590,19 @@ class Conformance:
                 self.pages(operation, subjects)
             self.wrong_requests(operation, subjects, unseen)
         self.foreign_offsets()
+        if self.person:
+            self.own_tasks()
+
+    def own_tasks(self):
+        """A person's own tasks, which alone say in which section of their list they are."""
+        operation, fields = self.operations["getTask"], ["name", "assignee_section", "assignee_section.name"]
+        query = {"assignee": "me", "workspace": self.world.organization, "limit": 20}
+        mine = self.world.ask("/tasks", query, self.person).json["data"]
+        for task in mine:
+            subject = ({"task_gid": task["gid"]}, {})
+            more = {"opt_fields": ",".join(fields)}
+            body = self.ask(operation, subject, "by the assignee", more=more, full=True, token=self.person)
+            self.examine_records(operation, "by the assignee", body, fields)
 
     def never_seen(self):
         """Documented fields of full records that no answer had."""
@@ -569,8 +611,27 @@ class Conformance:
                 if field.path not in self.seen[name]:
                     # Below what never was, one line is enough.
                     above = field.path.rpartition(".")[0]
+                    path = f"{name}.{field.path}"
+                    if any(re.fullmatch(never, path) for never, _ in NEVER_ANSWERED):
+                        continue
                     if not above or "value" in self.seen[name].get(above, ()):
-                        yield f"{name}.{field.path}"
+                        yield path
+
+
+    def refusals_of_a_free_plan(self):
+        """No search, and fewer requests than a test sends: refused as Asana refuses it."""
+        search, users = self.operations["searchTasksForWorkspace"], self.operations["getUsers"]
+        organization = self.world.organization
+        self.ask(search, ({"workspace_gid": organization}, {}), "on a free plan", 402)
+        for _ in range(200):
+            answer = self.world.ask("/users", {"workspace": organization, "limit": 1})
+            if answer.status != 200:
+                break
+        subject = ({}, {"workspace": organization, "limit": 1})
+        self.ask(users, subject, "too many requests", 429)
+        wait = {name.lower(): value for name, value in answer.headers.items()}.get("retry-after", "")
+        if answer.status != 429 or not wait.isdigit():
+            self.findings.add("getUsers", "too many requests", "", f"{answer.status} with Retry-After `{wait}`, not 429 with seconds")
 
 
 def spread(records, key):
@@ -582,6 +643,10 @@ def spread(records, key):
     return [pile[place] for place in range(max(map(len, piles), default=0)) for pile in piles if place < len(pile)]
 
 
+def _place(path):
+    return "".join(f".{part}" if isinstance(part, str) else f"[{part}]" for part in path)
+
+
 def _size(value):
     return len(value) if isinstance(value, list) else value
 
@@ -591,6 +656,9 @@ def check():
         conformance = Conformance(world)
         conformance.person = PERSON
         conformance.check()
+    with simulator("tiny", more=("--free-plan", "--limits")) as world:
+        conformance.world = world
+        conformance.refusals_of_a_free_plan()
     findings, unseen = list(conformance.findings.lines()), list(conformance.never_seen())
     requests = sum(sum(forms.values()) for forms in conformance.done.values())
     forms = Counter()

@@ -16,6 +16,8 @@ SERVER = "https://app.asana.com"
 BASE = "/api/1.0"
 
 OPT_IN = "[Opt In](/docs/inputoutput-options)"
+CONDITIONAL = ("*Conditional*", "Only relevant for", "Only present when")
+"""How the file says that a field is there at times."""
 
 NOT_FIELDS = {"offset", "path", "uri"}
 """Names among the documented `opt_fields` of lists that belong to `next_page`, not to a record."""
@@ -94,9 +96,12 @@ class Field:
         self.format = inner.get("format")
         self.enum = inner.get("enum")
         self.opt_in = OPT_IN in self.description
-        self.conditional = "*Conditional*" in self.description or "*Conditional*" in inner.get("description", "")
+        words = f"{self.description} {inner.get('description', '')}"
+        self.conditional = any(mark in words for mark in CONDITIONAL)
         self.children = {}
-        for name, below in inner.get("properties", {}).items():
+        properties = inner.get("properties", {})
+        self.resource_type = merged(properties.get("resource_type", {})).get("example")
+        for name, below in properties.items():
             self.children[name] = Field(f"{path}.{name}" if path else name, below)
 
     def leaves(self):
