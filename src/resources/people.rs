@@ -1,7 +1,8 @@
 //! The organization, its people and its teams.
 
 use crate::resources::columns::{
-    Column, GID, Shape, TYPE, VALUES, boolean, column, date, group, groups, many, one, text, timestamp, word,
+    COMPACT_VALUES, Column, GID, Shape, TYPE, boolean, column, date, group, groups, many, one, text,
+    timestamp, word,
 };
 use crate::resources::{Key, Listing, ParentOf, Resource};
 
@@ -33,7 +34,14 @@ pub(super) static USERS: Resource = Resource {
     parent: ParentOf::Organization,
     goes_with_parent: false,
     followed: true,
-    columns: &[GID, TYPE, text("name"), text("email"), many("workspaces"), groups("custom_fields", VALUES)],
+    columns: &[
+        GID,
+        TYPE,
+        text("name"),
+        text("email"),
+        many("workspaces"),
+        groups("custom_fields", COMPACT_VALUES),
+    ],
     never: &[("photo", SIGNED), ("custom_fields", OWN_TABLE)],
     // Not /workspaces/{gid}/users: it stops at 2,000 without telling.
     listings: &[Listing::root("getUsers", "/users", &[("workspace", "{organization}")]).essential()],

@@ -46,17 +46,21 @@ async fn a_frozen_organization_adds_no_part() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn renaming_a_user_rewrites_one_row_of_users_and_nothing_else() {
+async fn renaming_a_user_rewrites_one_row_of_users_and_no_task() {
     let world = World::tiny();
     world.run().await;
     let user = world.simulator.truth("users", None)[0]["gid"].as_str().expect("a gid").to_owned();
     world.simulator.rename_user(&user, "Somebody Else");
     let outcome = world.run().await;
+    let changed = |table: &str| outcome.tables[table].counts.changed;
+    assert_eq!(changed("users"), 1);
     for (table, state) in &outcome.tables {
-        assert_eq!(state.counts.changed, u64::from(table == "users"), "{table}");
+        // Two tables hold texts that Asana writes with people's names in them, and changes with them: the text of
+        // system stories, and the display value of a people field on a project, its only documented value there.
+        let says_names = ["users", "stories", "projects"].contains(&table.as_str());
+        assert!(says_names || state.counts.changed == 0, "{table}");
         assert_eq!((state.counts.new, state.counts.gone), (0, 0), "{table}");
     }
-    assert_eq!(outcome.parts, 2, "one part and one file of deletes");
     world.assert_equals_truth(2).await;
 }
 

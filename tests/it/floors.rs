@@ -79,11 +79,12 @@ fn a_room_uses_only_the_floors_below() {
 fn a_foreign_crate_has_one_door() {
     each_line(|name, _, line| {
         for (foreign, doors) in DOORS {
-            let named = line.contains(&format!("{foreign}::"))
-                && !line.contains(&format!("crate::{foreign}::"))
-                && !line.contains(&format!("::{foreign}::"));
+            // `iceberg::` is the crate, and the name of its door: there the import decides.
+            let door =
+                *foreign == "iceberg" && name.starts_with("repository/") && !line.contains("use iceberg");
+            let named = line.contains(&format!("{foreign}::")) && !line.contains(&format!("::{foreign}::"));
             let allowed = doors.iter().any(|door| name.starts_with(door));
-            assert!(!named || allowed, "{name} names `{foreign}`, whose door is {doors:?}: {line}");
+            assert!(!named || allowed || door, "{name} names `{foreign}`, whose door is {doors:?}: {line}");
         }
     });
 }
