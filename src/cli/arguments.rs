@@ -69,6 +69,9 @@ pub(super) enum Command {
     },
     /// Try the settings, the token and the repository, and say what is wrong
     Check,
+    /// Print what is read, and how, as JSON
+    #[command(hide = true)]
+    Resources,
     /// Back up a simulated organization into ./demo-repository and look at the result
     #[cfg(feature = "demo")]
     Demo(DemoArguments),

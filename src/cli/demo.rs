@@ -126,12 +126,13 @@ async fn back_up(simulator: &Simulator, clock: &Clock, url: &str) -> Result<Outc
 fn next(path: &Path, repository: &Repository) -> String {
     let tasks = repository.url_of("tables/tasks");
     let shown = path.display();
+    let program = std::env::args().next().unwrap_or_else(|| "asana-backup".to_owned());
     format!(
         "
 Look at it:
 
-  asana-backup snapshots --repository {shown}
-  asana-backup verify --deep --repository {shown}
+  {program} snapshots --repository {shown}
+  {program} verify --deep --repository {shown}
 
 With DuckDB (https://duckdb.org) and its Iceberg extension:
 

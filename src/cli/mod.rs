@@ -58,6 +58,7 @@ async fn dispatch(arguments: &Arguments) -> Result<u8> {
         Command::Snapshots => verbs::snapshots(arguments).await,
         Command::Verify { snapshot, deep } => verbs::verify(arguments, *snapshot, *deep).await,
         Command::Check => check::check(arguments).await,
+        Command::Resources => show::resources().map(|()| 0),
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo::demo(arguments, demo).await,
         #[cfg(feature = "demo")]

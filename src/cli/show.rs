@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::backup::Outcome;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Snapshot;
+use crate::resources;
 use crate::verify::Report;
 
 /// Prints a line of text to standard output. A reader that went away is no error of ours.
@@ -136,6 +137,15 @@ pub(super) fn report(report: &Report) -> String {
         text.push_str(&format!("\n  {finding}"));
     }
     text
+}
+
+/// What is read, a resource a line: for those who hold it to Asana's own description.
+pub(super) fn resources() -> Result<()> {
+    resources::ALL.iter().try_for_each(|resource| {
+        let fields: Vec<_> = resource.opt_fields().split(',').map(ToOwned::to_owned).collect();
+        let never: std::collections::BTreeMap<_, _> = resource.never.iter().copied().collect();
+        json(&serde_json::json!({"table": resource.table, "record_fields": fields, "never": never}))
+    })
 }
 
 /// A moment, to the second.

@@ -125,7 +125,7 @@ impl Walk {
         };
         self.findings().probes.insert("search".to_owned(), "allowed".to_owned());
         let odd = || Error::new(ErrorKind::Unavailable, "the search answered no list of tasks");
-        let read = |raw: &Box<RawValue>| hit(&encode::parse(raw.get()).ok()?);
+        let read = |raw: &RawValue| hit(&encode::parse(raw.get()).ok()?);
         found.records.iter().map(|raw| read(raw).ok_or_else(odd)).collect::<Result<_>>().map(Some)
     }
 }
