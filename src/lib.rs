@@ -4,7 +4,7 @@
 //!
 //! 0. [`error`], [`clock`]: the one error type; the only reader of wall time.
 //! 1. [`model`], [`resources`]: the nouns that travel; what Asana has, as data.
-//! 2. [`mod@config`]: settings.
+//! 2. [`config`] holds the settings.
 //! 3. [`asana`], [`encode`], [`repository`], [`telemetry`]: asking; records into parts and back; the store, the table
 //!    format and snapshots; logs and progress.
 //! 4. [`crawl`]: the walk, and what it proves.

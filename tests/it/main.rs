@@ -2,4 +2,7 @@
 
 mod copying;
 mod floors;
+mod gaps;
+mod killed;
+mod pacing;
 mod world;

@@ -16,6 +16,7 @@ use asana_backup::repository::{Repository, Store};
 use asana_backup::resources;
 use asana_backup::telemetry::Progress;
 use asana_simulator::{Options, Simulator};
+use chrono::{DateTime, Utc};
 use object_store::memory::InMemory;
 
 /// One simulated organization and one empty store.
@@ -37,6 +38,7 @@ pub(crate) fn unlimited() -> PaceOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) hash: Hash,
+    pub(crate) seen_at: DateTime<Utc>,
     pub(crate) raw: String,
 }
 
@@ -90,15 +92,31 @@ impl World {
         self.try_run_now().await
     }
 
+    /// The same organization, and an empty store.
+    pub(crate) fn with_empty_store(&self) -> Self {
+        Self {
+            simulator: self.simulator.clone(),
+            objects: Arc::new(InMemory::new()),
+            clock: self.clock.clone(),
+            filters: self.filters.clone(),
+            open_bytes: self.open_bytes,
+            token: self.token.clone(),
+        }
+    }
+
     pub(crate) async fn try_run_now(&self) -> Result<Outcome> {
+        self.try_run_at(Pacer::new(unlimited())).await
+    }
+
+    pub(crate) async fn try_run_at(&self, pacer: Pacer) -> Result<Outcome> {
         let seed = self.clock.now().timestamp_micros().unsigned_abs();
         backup::run(backup::Run {
-            client: self.client(Pacer::new(unlimited())),
+            client: self.client(pacer),
             clock: self.clock.clone(),
             repository: self.repository().await,
             filters: self.filters.clone(),
             id: RunId(ulid::Ulid::from_parts(seed / 1000, u128::from(seed))),
-            workers: 8,
+            workers: 50,
             open_bytes: self.open_bytes,
             progress: Arc::new(Progress::default()),
         })
@@ -133,7 +151,7 @@ impl World {
                 if deleted.contains(&(url.clone(), position)) {
                     continue;
                 }
-                let found = Row { hash: row.head.hash, raw: row.raw.into() };
+                let found = Row { hash: row.head.hash, seen_at: row.head.seen_at, raw: row.raw.into() };
                 let twin = rows.insert(row.head.key.to_string(), found);
                 assert!(twin.is_none(), "{table}: {} is there twice", row.head.key);
             }
@@ -141,12 +159,17 @@ impl World {
         rows
     }
 
-    /// What is true now, by table and key: the digest of each record.
+    /// What is true now, by key: the digest of each record of a table.
     pub(crate) fn truth(&self, table: &str) -> BTreeMap<String, Hash> {
+        self.truth_at(table, None)
+    }
+
+    /// What was true at a moment.
+    pub(crate) fn truth_at(&self, table: &str, at: Option<DateTime<Utc>>) -> BTreeMap<String, Hash> {
         let resource = resources::by_table(table).expect("a table");
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         self.simulator
-            .truth(table, None)
+            .truth(table, at)
             .into_iter()
             .map(|record| {
                 let (key, parent) = match resource.key {
@@ -160,6 +183,22 @@ impl World {
                 (key, hash)
             })
             .collect()
+    }
+
+    /// All that a reader without our snapshots goes by: the snapshots, the published metadata and the hints.
+    pub(crate) async fn published(&self) -> Vec<(String, Vec<u8>)> {
+        let store = self.repository().await.store().clone();
+        let mut found = Vec::new();
+        for object in store.list("").await.expect("a listing") {
+            let name = object.key.rsplit('/').next().unwrap_or_default();
+            let staged = name.contains('-') && !name.starts_with("version-hint");
+            if object.key.starts_with("snapshots/0") || (object.key.contains("/metadata/") && !staged) {
+                let bytes = store.read(&object.key).await.expect("readable");
+                found.push((object.key, bytes.to_vec()));
+            }
+        }
+        assert!(!found.is_empty());
+        found
     }
 
     /// Whether Asana has an object.
