@@ -2,9 +2,10 @@
 //!
 //! Rule: absence alone proves nothing. A row that the run did not meet goes when what it hangs below is proven gone;
 //! else when the object itself answers 404; a relation, which cannot be asked for, when its parent's listing was
-//! read to its end without it. Anything else stays as it is.
+//! read to its end without it, twice: pages are positions, so life on an earlier page can hide a row once. Anything
+//! else stays as it is.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
 use crate::backup::stage::{Missing, Stage};
 use crate::backup::staged;
@@ -17,6 +18,9 @@ pub(super) async fn settle(walk: &Walk, stage: &mut Stage, scope: &Scope) -> Res
     // By gid, which is unique over all tables.
     let mut gone: HashSet<Box<str>> = HashSet::new();
     for resource in resources::ALL.iter().copied().filter(|resource| scope.keeps(resource)) {
+        if resource.single.is_none() {
+            list_again(walk, stage, resource).await?;
+        }
         let mut ask = Vec::new();
         for row in stage.missing(resource)? {
             match verdict(resource, &row, &gone, stage) {
@@ -39,6 +43,20 @@ pub(super) async fn settle(walk: &Walk, stage: &mut Stage, scope: &Scope) -> Res
         }
     }
     Ok(())
+}
+
+async fn list_again(walk: &Walk, stage: &mut Stage, resource: &'static Resource) -> Result<()> {
+    let missing = stage.missing(resource)?;
+    let parents: BTreeSet<_> = missing.into_iter().filter_map(|row| row.parent).collect();
+    let parents: Vec<_> = parents.into_iter().filter(|parent| stage.listed(resource, parent)).collect();
+    if parents.is_empty() {
+        return Ok(());
+    }
+    staged(stage, |told| {
+        let walk = walk.clone();
+        async move { walk.again(resource, parents, &told).await }
+    })
+    .await
 }
 
 enum Verdict {

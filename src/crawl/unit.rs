@@ -36,6 +36,17 @@ impl Unit {
         Self { resource, ask: Ask::Single, gid: gid.into(), place: None }
     }
 
+    /// The listings that prove what hangs below one record.
+    pub(super) fn proving(resource: &'static Resource, gid: &str) -> impl Iterator<Item = Self> {
+        let proving = |listing: &&Listing| listing.proves && listing.below != Below::Organization;
+        resource.listings.iter().filter(proving).map(move |listing| Self {
+            resource,
+            ask: Ask::Listing(listing),
+            gid: gid.into(),
+            place: None,
+        })
+    }
+
     /// The listings that hang below the organization.
     pub(super) fn roots(organization: &str, scope: &Scope) -> Vec<Self> {
         of(Below::Organization, scope)

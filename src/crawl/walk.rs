@@ -117,6 +117,18 @@ impl Walk {
         Ok(asked)
     }
 
+    /// Reads once more what hangs below some parents.
+    pub async fn again(
+        &self,
+        resource: &'static Resource,
+        parents: impl IntoIterator<Item = Box<str>>,
+        told: &mpsc::Sender<Event>,
+    ) -> Result<()> {
+        let units =
+            parents.into_iter().flat_map(|parent| Unit::proving(resource, &parent).collect::<Vec<_>>());
+        self.drain(units.collect(), told).await.map(|_| ())
+    }
+
     /// Fetches whatever a record refers to and no listing brought, until nothing new turns up.
     async fn follow(&self, told: &mpsc::Sender<Event>) -> Result<()> {
         loop {
