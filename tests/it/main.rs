@@ -5,4 +5,5 @@ mod floors;
 mod gaps;
 mod killed;
 mod pacing;
+mod program;
 mod world;

@@ -1,0 +1,214 @@
+//! The real program over real HTTP: what is printed, and with which exit code.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+const TOKEN: &str = "canary-token-that-nobody-may-see";
+
+/// A simulated Asana in a process of its own, and a folder.
+struct Served {
+    process: Child,
+    base_url: String,
+    organization: String,
+    folder: tempfile::TempDir,
+}
+
+impl Drop for Served {
+    fn drop(&mut self) {
+        // Already ended is fine.
+        self.process.kill().ok();
+        self.process.wait().ok();
+    }
+}
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_asana-backup"));
+    for name in [
+        "ASANA_TOKEN",
+        "ASANA_TOKEN_FILE",
+        "ASANA_BACKUP_CONFIG",
+        "ASANA_BACKUP_REPOSITORY",
+        "XDG_CONFIG_HOME",
+    ] {
+        command.env_remove(name);
+    }
+    command.env("HOME", "/nonexistent");
+    command
+}
+
+impl Served {
+    fn start(more: &[&str]) -> Self {
+        let mut process = program()
+            .args(["simulate", "--listen", "127.0.0.1:0", "--size", "tiny", "--token", TOKEN])
+            .args(more)
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the simulator starts");
+        let mut first = String::new();
+        BufReader::new(process.stdout.take().expect("piped")).read_line(&mut first).expect("a first line");
+        let said: Value = serde_json::from_str(&first).expect("the first line is JSON");
+        let text = |name: &str| said[name].as_str().expect("a text").to_owned();
+        let (base_url, organization) = (text("base_url"), text("organization"));
+        Self { process, base_url, organization, folder: tempfile::tempdir().expect("a folder") }
+    }
+
+    /// Asks the simulator's control API.
+    fn control(&self, method: &str, path: &str, body: &str) -> String {
+        let host = self.base_url.trim_start_matches("http://").split('/').next().expect("a host").to_owned();
+        let mut stream = TcpStream::connect(&host).expect("the simulator listens");
+        let length = body.len();
+        write!(
+            stream,
+            "{method} /_sim/{path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        )
+        .expect("it takes requests");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it answers");
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+        answer
+    }
+
+    fn repository(&self) -> PathBuf {
+        self.folder.path().join("repository")
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = program();
+        command
+            .args(arguments)
+            .env("ASANA_TOKEN", TOKEN)
+            .env("ASANA_ORGANIZATION", &self.organization)
+            .env("ASANA_BASE_URL", &self.base_url)
+            .env("ASANA_BACKUP_REPOSITORY", self.repository());
+        command
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().expect("the program runs")
+    }
+}
+
+#[track_caller]
+fn ends(output: &Output, code: i32) -> String {
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert_eq!(output.status.code(), Some(code), "{out}\n{err}");
+    assert!(!format!("{out}{err}").contains(TOKEN), "the token is shown");
+    format!("{out}{err}")
+}
+
+#[track_caller]
+fn json(output: &Output) -> Value {
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout.clone()).expect("UTF-8");
+    serde_json::from_str(text.lines().next().expect("a line")).expect("JSON")
+}
+
+fn parts(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(parts(&path));
+        } else if path.extension().is_some_and(|extension| extension == "parquet") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+#[test]
+fn the_environment_alone_is_enough_to_check_back_up_list_and_verify() {
+    let served = Served::start(&[]);
+    let check = ends(&served.run(&["check"]), 0);
+    assert!(check.contains("ok") && !check.contains("WRONG"), "{check}");
+    let outcome = json(&served.run(&["run", "--output", "json"]));
+    assert_eq!((&outcome["snapshot"], &outcome["complete"]), (&Value::from(1), &Value::from(true)));
+    let snapshot = json(&served.run(&["snapshots", "--output", "json"]));
+    assert_eq!(snapshot["run"], outcome["run"]);
+    let report = json(&served.run(&["verify", "--deep", "--output", "json"]));
+    assert_eq!(report["findings"], Value::Array(Vec::new()));
+    assert!(report["rows_compared"].as_u64() > Some(500));
+    // A repository is enough for what asks Asana nothing.
+    let alone =
+        program().arg("snapshots").arg("--repository").arg(served.repository()).output().expect("runs");
+    assert!(ends(&alone, 0).contains("yes"));
+}
+
+#[test]
+fn a_flipped_bit_and_a_missing_part_are_found_and_named() {
+    let served = Served::start(&[]);
+    ends(&served.run(&["run"]), 0);
+    let parts = parts(&served.repository());
+    let mut bytes = std::fs::read(&parts[0]).expect("a part");
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(&parts[0], bytes).expect("a writable part");
+    std::fs::remove_file(&parts[1]).expect("a part");
+    let said = ends(&served.run(&["verify"]), 20);
+    for part in &parts[..2] {
+        let name = part.file_name().expect("a name").to_string_lossy();
+        assert!(said.contains(&*name), "{name} is not named: {said}");
+    }
+    assert!(said.contains("remedy"), "{said}");
+}
+
+#[test]
+fn a_refused_token_is_exit_12_and_is_never_shown_whatever_is_logged() {
+    let served = Served::start(&[]);
+    let mut wrong = served.command(&["run", "--verbose"]);
+    let file = served.folder.path().join("token");
+    std::fs::write(&file, format!("{TOKEN}-wrong\n")).expect("a token file");
+    let output =
+        wrong.env("ASANA_TOKEN_FILE", &file).env("ASANA_BACKUP_LOG", "trace").output().expect("runs");
+    ends(&output, 12);
+    assert!(!served.repository().join("snapshots").exists(), "something was committed");
+    let good = served.command(&["run"]).env("ASANA_BACKUP_LOG", "trace").output().expect("runs");
+    ends(&good, 0);
+}
+
+#[test]
+fn what_is_wrong_with_the_settings_is_exit_10_with_a_remedy() {
+    let served = Served::start(&[]);
+    let config = served.folder.path().join("config.toml");
+    std::fs::write(&config, "[pace]\nrequests_per_hour = 1\n").expect("writable");
+    let config = config.display().to_string();
+    let said = ends(&served.run(&["run", "--config", &config]), 10);
+    assert!(said.contains("requests_per_hour"), "{said}");
+    let nothing = ends(&program().arg("run").env_remove("ASANA_ORGANIZATION").output().expect("runs"), 10);
+    assert!(nothing.contains("remedy: set ASANA_ORGANIZATION"), "{nothing}");
+    let mut foreign = served.command(&["run", "--organization", "99"]);
+    let said = ends(&foreign.output().expect("runs"), 10);
+    assert!(said.contains("99"), "{said}");
+}
+
+#[test]
+fn new_gaps_are_exit_3_once() {
+    let served = Served::start(&[]);
+    let fault =
+        r#"{"path":"/tasks/*/stories","kind":{"status":{"status":403,"retry_after":null}},"every":9}"#;
+    served.control("POST", "faults", fault);
+    ends(&served.run(&["run"]), 3);
+    served.control("DELETE", "faults", "");
+    ends(&served.run(&["run"]), 0);
+}
+
+#[test]
+fn a_stopped_run_ends_with_its_signals_code_and_commits_nothing() {
+    let served = Served::start(&["--latency", "200"]);
+    let mut child =
+        served.command(&["run"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("it starts");
+    // Not a matter of time: what the simulator has answered says how far the run is.
+    while !served.control("GET", "requests", "").contains("getStoriesForTask") {
+        assert!(child.try_wait().expect("a child").is_none(), "the run was over before it was stopped");
+    }
+    let killed =
+        Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill is there");
+    assert!(killed.success());
+    assert_eq!(child.wait().expect("it ends").code(), Some(143));
+    assert!(!served.repository().join("snapshots").exists(), "something was committed");
+}
