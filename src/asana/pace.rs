@@ -205,7 +205,10 @@ impl Turn {
     /// Waits for the turn, and tells when it was due.
     async fn wait(&self) -> Instant {
         let due = self.next.unwrap_or_else(Instant::now);
-        sleep_until(due).await;
+        // The timer counts milliseconds and rounds up: a turn that has come must not wait for the next of them.
+        if due > Instant::now() {
+            sleep_until(due).await;
+        }
         due
     }
 

@@ -108,7 +108,11 @@ async fn back_up(simulator: &Simulator, clock: &Clock, url: &str) -> Result<Outc
         token: Token::fixed(&Options::default().token.into())?,
         transport: transport_in_process(simulator.router()),
         // The demo's Asana has no limits, and a person is waiting.
-        pacer: Pacer::new(PaceOptions { per_minute: NonZeroU32::MAX, ..PaceOptions::default() }),
+        pacer: Pacer::new(PaceOptions {
+            per_minute: NonZeroU32::MAX,
+            searches_per_minute: NonZeroU32::MAX,
+            ..PaceOptions::default()
+        }),
         clock: clock.clone(),
         retry: RetryOptions::default(),
         seed: 0,

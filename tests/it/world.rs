@@ -31,7 +31,8 @@ pub(crate) struct World {
 
 /// No pace: the simulated Asana has no limits unless it is told to.
 pub(crate) fn unlimited() -> PaceOptions {
-    PaceOptions { per_minute: std::num::NonZeroU32::MAX, ..PaceOptions::default() }
+    let most = std::num::NonZeroU32::MAX;
+    PaceOptions { per_minute: most, searches_per_minute: most, ..PaceOptions::default() }
 }
 
 /// A row as the repository has it.
