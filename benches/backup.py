@@ -40,12 +40,15 @@ def main():
     options.add_argument("--program", default="target/release/asana-backup")
     options.add_argument("--size", default="medium")
     options.add_argument("--edits", type=int, default=0)
+    options.add_argument("--open-parts-mib", type=int, help="the budget of open parts; the default without it")
     options.add_argument("--repository", help="a new folder or s3:// URL; a temporary folder without it")
     options = options.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         config = os.path.join(folder, "config.toml")
         with open(config, "w", encoding="utf-8") as file:
             file.write(CONFIG)
+            if options.open_parts_mib:
+                file.write(f"[memory]\nopen_parts_mib = {options.open_parts_mib}\n")
         simulator = subprocess.Popen(
             [options.program, "simulate", "--listen", "127.0.0.1:0", "--size", options.size, "--token", "t"],
             stdout=subprocess.PIPE,

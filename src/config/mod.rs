@@ -107,13 +107,13 @@ impl Default for Pace {
 #[serde(deny_unknown_fields, default)]
 pub struct Memory {
     /// Records of all open parts together, in MiB of JSON. When it is full the largest part is sealed. The program
-    /// needs about three times this: a part is encoded while the next records arrive.
+    /// needs about seven times this in all: a part is encoded while the next records arrive.
     pub open_parts_mib: NonZeroUsize,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { open_parts_mib: NonZeroUsize::new(32).unwrap_or(NonZeroUsize::MIN) }
+        Self { open_parts_mib: NonZeroUsize::new(24).unwrap_or(NonZeroUsize::MIN) }
     }
 }
 
