@@ -4,9 +4,23 @@
 //!
 //! 0. [`error`], [`clock`]: the one error type; the only reader of wall time.
 //! 1. [`model`], [`resources`]: the nouns that travel; what Asana has, as data.
+//! 2. [`config`]: settings.
+//! 3. [`asana`], [`encode`], [`repository`], [`telemetry`]: asking; records into parts and back; the store, the table
+//!    format and snapshots; logs and progress.
+//! 4. [`crawl`]: the walk, and what it proves.
+//! 5. [`backup`], [`verify`]: the verbs.
+//! 6. [`cli`]: the command line.
 
+pub mod asana;
+pub mod backup;
+pub mod cli;
 pub mod clock;
 pub mod config;
+pub mod crawl;
+pub mod encode;
 pub mod error;
 pub mod model;
+pub mod repository;
 pub mod resources;
+pub mod telemetry;
+pub mod verify;

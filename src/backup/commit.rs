@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 
+use crate::asana::Client;
 use crate::backup::stage::{Ready, Stage};
 use crate::backup::{Outcome, Run, TableOutcome};
 use crate::crawl::{Findings, Scope};
@@ -60,12 +61,16 @@ pub(super) async fn commit(
         tables,
         gap_count: gaps.len() as u64,
         gaps: run.repository.put_list(&gaps).await?,
-        requests: run.client.statistics().requests,
+        requests: by_operation(&run.client),
     };
     let committed = run.repository.commit(&snapshot).await?;
     tracing::info!(snapshot = %number, complete, "snapshot committed");
     run.repository.publish(&committed.snapshot).await?;
     Ok(outcome(committed.snapshot, gaps, new_gaps, findings.dangling, parts, bytes))
+}
+
+fn by_operation(client: &Client) -> BTreeMap<String, u64> {
+    client.statistics().by_operation.into_iter().map(|(operation, count)| (operation.to_owned(), count)).collect()
 }
 
 /// The state of one table: as it was, where nothing changed.
@@ -83,9 +88,6 @@ async fn table(
     } else {
         Findings::left_out(started_at)
     };
-    if let Some(previous) = previous.filter(|_| ready.added.is_empty() && ready.deletes.is_empty()) {
-        return Ok(TableState { proof, counts: ready.counts, lane: Lane::Walk, ..previous.clone() });
-    }
     let staged = StageTable {
         resource,
         previous,
@@ -98,8 +100,7 @@ async fn table(
         proof,
         counts: ready.counts,
     };
-    let doing = |error: crate::error::Error| error.doing(format!("stage table {}", resource.table));
-    run.repository.stage_table(staged).await.map_err(doing)
+    run.repository.stage_table(staged).await
 }
 
 /// The gaps, each with when it was first seen, and how many the base did not have.

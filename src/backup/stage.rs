@@ -16,7 +16,7 @@ use crate::crawl::Event;
 use crate::encode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{ColumnStatistics, Counts, FieldIds, Part, Record, RunId};
-use crate::repository::{AddedPart, Repository};
+use crate::repository::{StagedPart, Repository};
 use crate::resources::{self, Resource};
 
 /// What a run has to write, table by table.
@@ -42,7 +42,7 @@ pub(super) struct Staged {
     /// The live parts, then those that this run sealed.
     parts: Vec<Part>,
     live: usize,
-    added: Vec<AddedPart>,
+    added: Vec<StagedPart>,
     deletes: Vec<Position>,
     open: HashMap<Box<str>, Record>,
     open_bytes: usize,
@@ -54,8 +54,8 @@ pub(super) struct Staged {
 /// What a table needs for its commit.
 #[derive(Debug)]
 pub(super) struct Ready {
-    pub(super) added: Vec<AddedPart>,
-    pub(super) deletes: Vec<AddedPart>,
+    pub(super) added: Vec<StagedPart>,
+    pub(super) deletes: Vec<StagedPart>,
     pub(super) counts: Counts,
 }
 
@@ -261,7 +261,7 @@ impl Stage {
             tracing::warn!(table = resource.table, misfits = ?encoded.misfits, "values that fit no column are kept in _raw");
         }
         table.parts.push(stored.clone());
-        table.added.push(AddedPart { part: stored, statistics: encoded.statistics, split_offsets: encoded.split_offsets });
+        table.added.push(StagedPart { part: stored, statistics: encoded.statistics, split_offsets: encoded.split_offsets });
         Ok(())
     }
 
@@ -309,7 +309,7 @@ impl Stage {
             gone.sort_unstable();
             let encoded = blocking(move || encode::encode_deletes(gone)).await?;
             let part = self.repository.put_part(resource.table, &self.run, &encoded).await?;
-            deletes.push(AddedPart { part, statistics: encoded.statistics, split_offsets: encoded.split_offsets });
+            deletes.push(StagedPart { part, statistics: encoded.statistics, split_offsets: encoded.split_offsets });
         }
         let added = std::mem::take(&mut table.added);
         debug_assert_eq!(table.parts.len(), table.live + added.len(), "every part is live or added");

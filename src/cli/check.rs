@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::asana::{Answer, Client};
+use crate::asana::{Answer, Client, Page};
 use crate::cli::arguments::Arguments;
 use crate::cli::{open, show};
 use crate::config::{Config, Organization};
@@ -143,8 +143,8 @@ async fn search(client: &Client, gid: &str) -> Result<String> {
     let path = format!("/workspaces/{gid}/tasks/search");
     let fields = query(&[("limit", "1"), ("opt_fields", "created_at")]);
     Ok(match client.search("searchTasksForWorkspace", &path, &fields).await? {
-        Answer::Found(_) => "allowed: tasks in no project are found".to_owned(),
-        Answer::Refused(refusal) => format!(
+        Page::Found(_) => "allowed: tasks in no project are found".to_owned(),
+        Page::Refused(refusal) => format!(
             "not allowed ({refusal}): tasks in no project and assigned to nobody cannot be found, and snapshots will \
              say so"
         ),

@@ -1,11 +1,12 @@
 //! The verbs `demo` and `simulate`: the whole way of the data, without an Asana.
 
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 
 use asana_simulator::{Options, Simulator, program};
 
 use crate::asana::{
-    Client, ClientOptions, Pacer, PacerOptions, RetryOptions, Token, transport_in_process,
+    Client, ClientOptions, PaceOptions, Pacer, RetryOptions, Token, transport_in_process,
 };
 use crate::backup::Outcome;
 use crate::cli::arguments::{Arguments, DemoArguments};
@@ -96,10 +97,10 @@ async fn back_up(simulator: &Simulator, clock: &Clock, url: &str) -> Result<Outc
     let config = Config::default();
     let client = Client::new(ClientOptions {
         base_url: "http://127.0.0.1/api/1.0".parse().expect("a valid address"),
-        token: Token::from_text(Options::default().token.into()),
+        token: Token::fixed(&Options::default().token.into())?,
         transport: transport_in_process(simulator.router()),
         // The demo's Asana has no limits, and a person is waiting.
-        pacer: Pacer::unlimited(PacerOptions::default()),
+        pacer: Pacer::new(PaceOptions { per_minute: NonZeroU32::MAX, ..PaceOptions::default() }),
         clock: clock.clone(),
         retry: RetryOptions::default(),
         seed: 0,

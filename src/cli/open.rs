@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 
-use crate::asana::{Client, ClientOptions, NetworkOptions, Pacer, PacerOptions, RetryOptions, Token, transport_over_network};
+use crate::asana::{Client, ClientOptions, NetworkOptions, Pacer, PaceOptions, RetryOptions, Token, transport_over_network};
 use crate::cli::arguments::Arguments;
 use crate::clock::Clock;
 use crate::config::{Config, Organization, StoreSettings, TokenSource};
@@ -54,7 +54,7 @@ impl Clients {
         let source = organization.token()?;
         let token = match &source {
             TokenSource::File(path) => Token::from_file(path)?,
-            TokenSource::Text(text) => Token::from_text(text.clone()),
+            TokenSource::Text(text) => Token::fixed(text)?,
         };
         let base_url = organization.base_url.parse().map_err(|cause| {
             Error::new(ErrorKind::Config, format!("base URL `{}`: {cause}", organization.base_url))
@@ -78,8 +78,8 @@ impl Clients {
 
 fn pacer(config: &Config) -> Pacer {
     let (in_flight, minute): (NonZeroU32, NonZeroU32) = (config.pace.in_flight, config.pace.requests_per_minute);
-    Pacer::new(PacerOptions {
-        requests_per_minute: minute,
+    Pacer::new(PaceOptions {
+        per_minute: minute,
         in_flight,
         searches_per_minute: config.pace.searches_per_minute,
     })

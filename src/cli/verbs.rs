@@ -65,7 +65,7 @@ pub(super) async fn back_up(
     };
     let readings = || {
         let live = client.live();
-        Readings { requests: live.requests(), last_minute: live.last_minute(), limit: live.limit() }
+        Readings { requests: live.requests, last_minute: live.last_minute as u64, limit: u64::from(live.limit) }
     };
     tokio::select! {
         outcome = backup::run(run) => outcome,

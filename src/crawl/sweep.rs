@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 
 use chrono::{DateTime, Duration, SecondsFormat, Utc};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use crate::asana::Answer;
+use crate::asana::Page;
 use crate::crawl::{Event, Walk};
 use crate::encode;
 use crate::error::{Error, ErrorKind, Result};
@@ -107,8 +108,8 @@ impl Walk {
         let path = format!("/workspaces/{}/tasks/search", self.organization());
         let answer = self.client().search(OPERATION, &path, &along.query(after)).await;
         let found = match answer.map_err(|error| error.doing("sweep the tasks by creation time"))? {
-            Answer::Found(found) => found,
-            Answer::Refused(refusal) => {
+            Page::Found(found) => found,
+            Page::Refused(refusal) => {
                 let why = format!("tasks in no project and assigned to nobody: the search answered {refusal}");
                 let mut findings = self.findings();
                 findings.lack(tasks.table, why);
@@ -118,8 +119,8 @@ impl Walk {
         };
         self.findings().probes.insert("search".to_owned(), "allowed".to_owned());
         let odd = || Error::new(ErrorKind::Unavailable, "the search answered no list of tasks");
-        let values: Vec<Value> = serde_json::from_str(found.data.get()).map_err(|_| odd())?;
-        values.iter().map(|value| hit(value).ok_or_else(odd)).collect::<Result<_>>().map(Some)
+        let read = |raw: &Box<RawValue>| hit(&encode::parse(raw.get()).ok()?);
+        found.records.iter().map(|raw| read(raw).ok_or_else(odd)).collect::<Result<_>>().map(Some)
     }
 }
 

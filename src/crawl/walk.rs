@@ -4,14 +4,13 @@
 //! the deepest listing known is read first, so that what waits stays small. One failing object becomes a gap and
 //! never ends a run; a service that answers nothing any more does.
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::asana::{Answer, Client, Found, PageAnswer, Refusal};
+use crate::asana::{Answer, Client, Found, Page, Refusal};
 use crate::clock::Clock;
 use crate::crawl::closure::Known;
 use crate::crawl::unit::{Ask, Unit};
@@ -24,7 +23,7 @@ use crate::telemetry::Progress;
 
 /// After so many units in a row that no retry could read, the service counts as down: with eight tries each and
 /// growing waits, that is half an hour without a single answer.
-const DOWN_AFTER: u32 = 50;
+const DOWN_AFTER: u64 = 50;
 
 /// What a crawl tells, as it goes.
 #[derive(Debug)]
@@ -61,7 +60,6 @@ struct Inner {
     progress: Arc<Progress>,
     known: Mutex<Known>,
     findings: Mutex<Findings>,
-    unread_in_a_row: AtomicU32,
     /// By the place of the resource: the value of `opt_fields` and the name of that set.
     fields: Vec<(String, Arc<str>)>,
 }
@@ -95,7 +93,6 @@ impl Walk {
             progress,
             known: Mutex::new(Known::new()),
             findings: Mutex::default(),
-            unread_in_a_row: AtomicU32::new(0),
             fields,
         }))
     }
@@ -175,13 +172,12 @@ impl Walk {
         let mut left = Left::default();
         while let Some(answer) = pages.next().await.map_err(|error| error.doing(format!("read {operation}")))? {
             match answer {
-                PageAnswer::Page(page) => {
-                    self.0.unread_in_a_row.store(0, Ordering::Relaxed);
+                Page::Found(page) => {
                     let reading = self.reading(unit.resource, page.began_at, page.seen_at);
                     let below = self.take(unit.resource, &page.records, Some(&unit.gid), &reading, told).await?;
                     left.below.extend(below);
                 }
-                PageAnswer::Refused(refusal) => {
+                Page::Refused(refusal) => {
                     self.refused(unit, operation, listing, &refusal).await?;
                     return Ok(left);
                 }
@@ -199,7 +195,6 @@ impl Walk {
         let answer = self.0.client.get(operation, &path, &query).await;
         let refusal = match answer.map_err(|error| error.doing(format!("read {operation} {path}")))? {
             Answer::Found(Found { data, began_at, seen_at }) => {
-                self.0.unread_in_a_row.store(0, Ordering::Relaxed);
                 let reading = self.reading(unit.resource, began_at, seen_at);
                 let below = self.take(unit.resource, &[data], None, &reading, told).await?;
                 return Ok(Left { below, gone: None });
@@ -282,7 +277,7 @@ impl Walk {
         if refusal.status != 0 && refusal.status < 500 {
             return Ok(());
         }
-        let in_a_row = self.0.unread_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+        let in_a_row = self.0.client.statistics().unreadable_in_a_row;
         if in_a_row < DOWN_AFTER {
             return Ok(());
         }

@@ -1,11 +1,13 @@
 //! The nouns that travel between rooms. Pure: no clock, no disk, no network.
 
+mod column;
 mod gap;
 mod hash;
 mod part;
 mod record;
 mod snapshot;
 
+pub use column::{ColumnKind, TableColumn, field_ids, table_columns};
 pub use gap::Gap;
 pub use hash::Hash;
 pub use part::{Bound, ColumnStatistics, Content, EncodedPart, FieldIds, Part};

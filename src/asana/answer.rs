@@ -1,0 +1,227 @@
+//! What Asana answered: records byte for byte, or a refusal.
+//!
+//! Rule: an answer is strict. An envelope without `data`, or with `data` of the wrong kind, was cut or altered on its
+//! way and is worth another try; it is never an empty list. Of `next_page` only `offset` is used: following its `uri`
+//! could carry the token to another host.
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::StatusCode;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Longest phrase of a refusal, in characters: it comes from outside and is stored in gaps.
+const PHRASE_CHARACTERS: usize = 300;
+
+/// What came of asking for one object.
+#[derive(Clone, Debug)]
+pub enum Answer {
+    /// Asana has it.
+    Found(Found),
+    /// Asana does not give it, or gave no usable answer although asked again.
+    Refused(Refusal),
+}
+
+/// The `data` of one answer.
+#[derive(Clone, Debug)]
+pub struct Found {
+    /// An object, or for a listing that has no pages a list, byte for byte as received.
+    pub data: Box<RawValue>,
+    /// When the request began, after it had waited for its turn.
+    pub began_at: DateTime<Utc>,
+    /// When the answer was there to its last byte.
+    pub seen_at: DateTime<Utc>,
+}
+
+impl Found {
+    /// The records of a listing that has no pages: every element of a list, or the one object itself.
+    #[must_use]
+    pub fn records(self) -> Vec<Box<RawValue>> {
+        match serde_json::from_str(self.data.get()) {
+            Ok(records) => records,
+            Err(_) => vec![self.data],
+        }
+    }
+}
+
+/// Why there is no answer: the status and the words of Asana, as a gap keeps them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The HTTP status, or 0 where no usable answer came.
+    pub status: u16,
+    /// Asana's message, its error phrase for a 500, or what was wrong with the connection.
+    pub phrase: String,
+    /// Asana's advice, if it gave some.
+    pub help: Option<String>,
+}
+
+impl Refusal {
+    /// A refusal that no status of Asana explains.
+    pub(super) fn without_answer(phrase: impl Into<String>) -> Self {
+        Self { status: 0, phrase: phrase.into(), help: None }
+    }
+
+    /// Reads Asana's `errors`; falls back on the name of the status.
+    pub(super) fn read(status: StatusCode, body: &[u8]) -> Self {
+        let first =
+            serde_json::from_slice::<Errors>(body).ok().and_then(|body| body.errors.into_iter().next());
+        let (said, help) = first.map_or((None, None), |first| match status {
+            StatusCode::INTERNAL_SERVER_ERROR => (first.phrase.or(first.message), first.help),
+            _ => (first.message.or(first.phrase), first.help),
+        });
+        let name = || status.canonical_reason().unwrap_or("no reason given").to_owned();
+        let phrase = said.unwrap_or_else(name).chars().take(PHRASE_CHARACTERS).collect();
+        Self { status: status.as_u16(), phrase, help }
+    }
+
+    /// Whether Asana says that this was too much to ask for at once.
+    pub(super) fn is_too_much(&self) -> bool {
+        let phrase = || self.phrase.to_lowercase();
+        self.status == 413 || (self.status == 400 && phrase().contains("too large"))
+    }
+}
+
+/// What [`Pages::next`](super::Pages::next) brings.
+#[derive(Clone, Debug)]
+pub enum Page {
+    /// Some of the records.
+    Found(Records),
+    /// The listing ends here, unfinished.
+    Refused(Refusal),
+}
+
+/// The records of one page.
+#[derive(Clone, Debug)]
+pub struct Records {
+    /// The records, byte for byte as received.
+    pub records: Vec<Box<RawValue>>,
+    /// When the request began, after it had waited for its turn.
+    pub began_at: DateTime<Utc>,
+    /// When the answer was there to its last byte.
+    pub seen_at: DateTime<Utc>,
+    /// Whether the listing ends with this page.
+    pub is_last: bool,
+    /// Whether this is the first page once more, because the listing had to start again: records repeat from here.
+    pub restarted: bool,
+}
+
+/// The envelope of every good answer.
+#[derive(Debug)]
+pub(super) struct Envelope<'a> {
+    pub data: &'a RawValue,
+    pub next_offset: Option<String>,
+}
+
+impl<'a> Envelope<'a> {
+    /// Reads the envelope of an object or a list; the error says in a few words what is wrong with it.
+    pub(super) fn read(body: &'a Bytes) -> Result<Self, &'static str> {
+        let Ok(wire) = serde_json::from_slice::<WireEnvelope<'a>>(body) else {
+            return Err("the answer is not the JSON of an answer");
+        };
+        if !wire.data.get().starts_with(['{', '[']) {
+            return Err("the answer's data is neither an object nor a list");
+        }
+        match wire.next_page {
+            Some(next) if next.offset.is_empty() => Err("the answer's next page has no offset"),
+            next => Ok(Self { data: wire.data, next_offset: next.map(|next| next.offset) }),
+        }
+    }
+
+    /// Reads the records of a page.
+    pub(super) fn records(&self) -> Result<Vec<Box<RawValue>>, &'static str> {
+        serde_json::from_str(self.data.get()).map_err(|_| "the answer's data is not a list")
+    }
+}
+
+#[derive(Deserialize)]
+struct WireEnvelope<'a> {
+    #[serde(borrow)]
+    data: &'a RawValue,
+    next_page: Option<WireNextPage>,
+}
+
+#[derive(Deserialize)]
+struct WireNextPage {
+    offset: String,
+}
+
+#[derive(Deserialize)]
+struct Errors {
+    errors: Vec<WireError>,
+}
+
+#[derive(Deserialize)]
+struct WireError {
+    message: Option<String>,
+    help: Option<String>,
+    phrase: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn refused(status: u16, body: &str) -> String {
+        let status = StatusCode::from_u16(status).expect("a valid status");
+        Refusal::read(status, body.as_bytes()).phrase
+    }
+
+    #[test]
+    fn a_refusal_keeps_what_asana_said() {
+        assert_eq!(
+            refused(404, r#"{"errors":[{"message":"task: Unknown object","help":"h"}]}"#),
+            "task: Unknown object"
+        );
+        assert_eq!(
+            refused(500, r#"{"errors":[{"message":"Server Error","phrase":"6 sad squid"}]}"#),
+            "6 sad squid"
+        );
+        assert_eq!(refused(502, "<html>"), "Bad Gateway");
+        assert_eq!(refused(403, r#"{"errors":[]}"#), "Forbidden");
+        assert_eq!(
+            refused(403, &format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "é".repeat(999))),
+            "é".repeat(300)
+        );
+    }
+
+    #[test]
+    fn data_is_kept_byte_for_byte() {
+        let body = Bytes::from(r#"{"data": {"gid" : "1",  "n":1.0e1,"s":"\u00e9\/"} , "next_page":null}"#);
+        let envelope = Envelope::read(&body).expect("a good envelope");
+        assert_eq!(envelope.data.get(), r#"{"gid" : "1",  "n":1.0e1,"s":"\u00e9\/"}"#);
+        assert_eq!(envelope.next_offset, None);
+    }
+
+    #[test]
+    fn an_envelope_that_is_not_whole_is_no_answer() {
+        for body in [
+            "",
+            "[]",
+            "{}",
+            r#"{"data":null}"#,
+            r#"{"data":"x"}"#,
+            r#"{"data":[1}"#,
+            r#"{"data":[{"gid":"1"}]"#,
+            r#"{"data":[],"next_page":{}}"#,
+            r#"{"data":[],"next_page":{"offset":""}}"#,
+            r#"{"data":[],"next_page":7}"#,
+            "{\"data\":[\"\u{0}\"]}",
+        ] {
+            assert!(Envelope::read(&Bytes::from(body)).is_err(), "{body}");
+        }
+        let object = Bytes::from(r#"{"data":{}}"#);
+        assert!(Envelope::read(&object).expect("a good envelope").records().is_err());
+    }
+
+    #[test]
+    fn a_listing_without_pages_is_a_list_or_one_record() {
+        let found = |data: &str| Found {
+            data: RawValue::from_string(data.to_owned()).expect("JSON"),
+            began_at: DateTime::UNIX_EPOCH,
+            seen_at: DateTime::UNIX_EPOCH,
+        };
+        assert_eq!(found(r#"[{"gid":"1"}, {"gid":"2"}]"#).records()[1].get(), r#"{"gid":"2"}"#);
+        assert_eq!(found(r#"{"gid":"1"}"#).records()[0].get(), r#"{"gid":"1"}"#);
+    }
+}

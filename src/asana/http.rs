@@ -1,0 +1,422 @@
+//! One request: how it travels, what its answer means, and when it is sent again.
+//!
+//! Rule: this is the only place that sends the token and the only place that tries again. What a status means is
+//! decided by [`verdict`] alone. The token goes to one host: redirects are not followed.
+//!
+//! Numbers: 8 tries wait at most half a second, then twice as long each time, so a request is given up after a minute
+//! of waiting and at most 8 minutes of silence. A brief outage is bridged; a long one is the caller's to judge, who
+//! sees many requests. Refusals by 429 are counted apart, because they end by themselves.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use http::header::{DATE, LOCATION, RETRY_AFTER};
+use http::{HeaderMap, Request, Response, StatusCode};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use tokio::time::{Instant, sleep};
+use tower::util::BoxCloneSyncService;
+use tower::{BoxError, Service, ServiceExt};
+use tracing::{debug, warn};
+use url::Url;
+
+use crate::asana::answer::{Envelope, Refusal};
+use crate::asana::client::Inner;
+use crate::asana::exchange::{Broken, Reading, Whole, exchange, in_full};
+use crate::asana::pace::{Permit, Queue};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Longest wait before another try, however many went before: about as long as Asana's limits look back.
+const LONGEST_WAIT: Duration = Duration::from_secs(60);
+
+/// The body of an answer, as it arrives.
+pub type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// How requests travel: the one seam between this program and Asana.
+pub type Transport = BoxCloneSyncService<Request<Bytes>, Response<AnswerBody>, BoxError>;
+
+/// How connections are made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NetworkOptions {
+    /// Longest time to reach the host: a reachable one answers within a second.
+    pub connect_timeout: Duration,
+}
+
+impl Default for NetworkOptions {
+    fn default() -> Self {
+        Self { connect_timeout: Duration::from_secs(10) }
+    }
+}
+
+/// How often, and how patiently, to ask again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetryOptions {
+    /// Requests for one answer, when the service fails or cannot be reached. Eight bridge a minute.
+    pub tries: NonZeroU32,
+    /// Requests for one answer, when each is refused by 429. Waiting as asked, one that is refused so often asks for
+    /// something that Asana finds too expensive.
+    pub throttled_tries: NonZeroU32,
+    /// Longest wait before the second try, and twice as long before each further one.
+    pub first_wait: Duration,
+    /// Longest time for one request, to the last byte of its answer. Asana gives up after about as long.
+    pub deadline: Duration,
+    /// Longest `Retry-After` that a run can wait for; Asana's limits are of a minute.
+    pub longest_hold: Duration,
+    /// Largest answer. A page of a hundred large records has less than a tenth of it.
+    pub answer_bytes: usize,
+}
+
+impl Default for RetryOptions {
+    fn default() -> Self {
+        let number = |n| NonZeroU32::new(n).expect("not zero");
+        Self {
+            tries: number(8),
+            throttled_tries: number(20),
+            first_wait: Duration::from_millis(500),
+            deadline: Duration::from_secs(60),
+            longest_hold: Duration::from_secs(15 * 60),
+            answer_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Travels over the network.
+pub fn transport_over_network(options: &NetworkOptions) -> Result<Transport> {
+    let client = reqwest::Client::builder()
+        .user_agent(concat!("asana-backup/", env!("CARGO_PKG_VERSION")))
+        .connect_timeout(options.connect_timeout)
+        .redirect(reqwest::redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .referer(false)
+        .build()
+        .map_err(|cause| {
+            Error::new(ErrorKind::Config, in_full(&cause)).doing("prepare connections to Asana")
+        })?;
+    Ok(Transport::new(tower::service_fn(move |request: Request<Bytes>| {
+        let client = client.clone();
+        async move {
+            let request = reqwest::Request::try_from(request).map_err(reqwest::Error::without_url)?;
+            let response = client.execute(request).await.map_err(reqwest::Error::without_url)?;
+            let body = |body: reqwest::Body| body.map_err(|cause| cause.without_url().into()).boxed_unsync();
+            Ok::<_, BoxError>(Response::from(response).map(body))
+        }
+    })))
+}
+
+/// Travels to a service in this process, such as a simulated Asana.
+pub fn transport_in_process<S, B>(service: S) -> Transport
+where
+    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
+    S: Clone + Send + Sync + 'static,
+    B: BodyExt<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
+{
+    let service = service
+        .map_request(|request: Request<Bytes>| request.map(Full::new))
+        .map_response(|response: Response<B>| response.map(|body| body.map_err(Into::into).boxed_unsync()))
+        .map_err(Into::into);
+    Transport::new(service)
+}
+
+/// What the status and headers of an answer ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Read the data.
+    Read,
+    /// Asana says no to this object: an answer.
+    Refused,
+    /// The token is refused: read it again, once.
+    Denied,
+    /// Everybody waits this long, or as long as we see fit, then send it again.
+    Throttled(Option<Duration>),
+    /// The service failed: send it again after a while, and not before this time.
+    Failed(Option<Duration>),
+    /// Another address is named: not for us to follow with the token.
+    Redirected,
+}
+
+/// Decides what an answer asks for. Pure.
+#[must_use]
+pub fn verdict(status: StatusCode, headers: &HeaderMap) -> Verdict {
+    match status.as_u16() {
+        200..=299 => Verdict::Read,
+        300..=399 => Verdict::Redirected,
+        401 => Verdict::Denied,
+        408 => Verdict::Failed(retry_after(headers)),
+        429 => Verdict::Throttled(retry_after(headers)),
+        400..=499 => Verdict::Refused,
+        _ => Verdict::Failed(retry_after(headers)),
+    }
+}
+
+/// `Retry-After` in seconds, or as a time beside the answer's own `Date`.
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = DateTime::parse_from_rfc2822(text).ok()?;
+    (until.to_utc() - date(headers)?).to_std().ok()
+}
+
+/// When the answer was sent, by Asana's clock.
+pub(super) fn date(headers: &HeaderMap) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc2822(headers.get(DATE)?.to_str().ok()?).ok().map(|date| date.to_utc())
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ask<'a> {
+    pub operation: &'static str,
+    pub path: &'a str,
+    pub query: &'a [(String, String)],
+    pub queue: Queue,
+    /// Whether less can be asked for, should this be too much.
+    pub can_shrink: bool,
+    /// Whether more was too much: a refusal then says nothing about the limit of all requests.
+    pub is_heavy: bool,
+}
+
+/// Takes from an envelope what the caller needs, or says in a few words what is wrong with it.
+pub(super) type Decode<T> = fn(&Envelope<'_>) -> std::result::Result<T, &'static str>;
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Reply<T> {
+    Read(Reading<T>),
+    Refused(Refusal),
+    /// Only where less can be asked for.
+    TooMuch(Refusal),
+}
+
+/// Asks until there is an answer, or until asking again is no use.
+pub(super) async fn send<T>(inner: &Inner, ask: &Ask<'_>, decode: Decode<T>) -> Result<Reply<T>> {
+    let mut course = Course { inner, ask, failed: 0, heavy: 0, throttled: 0, denied: false };
+    loop {
+        let permit = course.admit().await;
+        let outcome = exchange(inner, ask).await;
+        match course.judge(&permit, outcome, decode)? {
+            Step::Done(reply) => return Ok(reply),
+            Step::After(wait) => {
+                drop(permit); // its place is free for others meanwhile
+                sleep(wait).await;
+            }
+        }
+    }
+}
+
+enum Step<T> {
+    Done(Reply<T>),
+    After(Duration),
+}
+
+/// How one request has fared so far.
+struct Course<'a> {
+    inner: &'a Inner,
+    ask: &'a Ask<'a>,
+    failed: u32,
+    /// Failures that a smaller page might not have met.
+    heavy: u32,
+    throttled: u32,
+    denied: bool,
+}
+
+impl Course<'_> {
+    async fn admit(&self) -> Permit {
+        let asked_at = Instant::now();
+        let permit = self.inner.options.pacer.admit(self.ask.queue).await;
+        let mut books = self.inner.books.open();
+        books.waited += asked_at.elapsed();
+        *books.by_operation.entry(self.ask.operation).or_default() += 1;
+        permit
+    }
+
+    fn judge<T>(
+        &mut self,
+        permit: &Permit,
+        outcome: std::result::Result<Whole, Broken>,
+        decode: Decode<T>,
+    ) -> Result<Step<T>> {
+        let whole = match outcome {
+            Ok(whole) => whole,
+            // The same question would bring the same large answer.
+            Err(broken @ Broken::Large { .. }) if self.ask.can_shrink => {
+                return Ok(self.answered(Reply::TooMuch(broken.refusal())));
+            }
+            Err(broken @ Broken::Large { .. }) => return Ok(self.answered(Reply::Refused(broken.refusal()))),
+            Err(broken) => {
+                let heavy = matches!(broken, Broken::Late(_));
+                return Ok(self.failed(broken.refusal(), heavy, None));
+            }
+        };
+        let refusal = || Refusal::read(whole.status, &whole.body);
+        match verdict(whole.status, &whole.headers) {
+            Verdict::Read => match whole.read(decode) {
+                Ok(reading) => Ok(self.answered(Reply::Read(reading))),
+                Err(what) => Ok(self.failed(Refusal::without_answer(what), false, None)),
+            },
+            Verdict::Refused if self.ask.can_shrink && refusal().is_too_much() => {
+                Ok(self.answered(Reply::TooMuch(refusal())))
+            }
+            Verdict::Refused => Ok(self.answered(Reply::Refused(refusal()))),
+            Verdict::Redirected => Err(redirected(&whole.headers)),
+            Verdict::Denied if self.denied => Err(denied(&refusal())),
+            Verdict::Denied => {
+                self.denied = true;
+                self.inner.options.token.read_again();
+                Ok(self.again(&refusal(), Duration::ZERO))
+            }
+            Verdict::Throttled(wait) => self.throttled(permit, refusal(), wait),
+            Verdict::Failed(wait) => {
+                let heavy = whole.status == StatusCode::GATEWAY_TIMEOUT;
+                Ok(self.failed(refusal(), heavy, wait))
+            }
+        }
+    }
+
+    fn answered<T>(&self, reply: Reply<T>) -> Step<T> {
+        self.inner.books.open().unreadable_in_a_row = 0;
+        let tries = self.failed + self.throttled + u32::from(self.denied) + 1;
+        if tries > 1 {
+            warn!(
+                operation = self.ask.operation,
+                path = self.ask.path,
+                tries,
+                "answered after more than one try"
+            );
+        }
+        Step::Done(reply)
+    }
+
+    fn failed<T>(&mut self, refusal: Refusal, heavy: bool, at_least: Option<Duration>) -> Step<T> {
+        self.failed += 1;
+        self.heavy += u32::from(heavy);
+        if self.ask.can_shrink && self.heavy > 1 {
+            return Step::Done(Reply::TooMuch(refusal));
+        }
+        if self.failed >= self.inner.options.retry.tries.get() {
+            return self.spent(refusal);
+        }
+        if let Some(wait) = at_least {
+            self.inner.options.pacer.stand_still(wait.min(self.inner.options.retry.longest_hold));
+        }
+        self.again(&refusal, self.backoff())
+    }
+
+    fn throttled<T>(&mut self, permit: &Permit, refusal: Refusal, wait: Option<Duration>) -> Result<Step<T>> {
+        let retry = &self.inner.options.retry;
+        self.throttled += 1;
+        let wait = wait.unwrap_or_else(|| self.backoff());
+        if wait > retry.longest_hold {
+            return Err(Error::new(
+                ErrorKind::Throttled,
+                format!("Asana asks for {} s of patience", wait.as_secs()),
+            )
+            .remedy("run again after that time"));
+        }
+        let is_news = self.throttled == 1 && !self.ask.is_heavy;
+        self.inner.options.pacer.refused(permit, wait, is_news);
+        if self.ask.can_shrink && self.throttled > 1 {
+            return Ok(Step::Done(Reply::TooMuch(refusal)));
+        }
+        if self.throttled >= retry.throttled_tries.get() {
+            return Ok(self.spent(refusal));
+        }
+        // The pacer lets nobody leave before the time is over, so there is nothing to wait for here.
+        Ok(self.again(&refusal, Duration::ZERO))
+    }
+
+    fn again<T>(&self, refusal: &Refusal, wait: Duration) -> Step<T> {
+        self.inner.books.open().retries += 1;
+        let (status, attempt) = (refusal.status, self.failed + self.throttled + u32::from(self.denied));
+        debug!(
+            operation = self.ask.operation,
+            path = self.ask.path,
+            status,
+            attempt,
+            phrase = refusal.phrase,
+            wait = wait.as_secs_f64(),
+            "asking again"
+        );
+        Step::After(wait)
+    }
+
+    fn spent<T>(&self, refusal: Refusal) -> Step<T> {
+        self.inner.books.open().unreadable_in_a_row += 1;
+        let (status, attempt) = (refusal.status, self.failed + self.throttled);
+        warn!(operation = self.ask.operation, path = self.ask.path, status, attempt, "gave up asking");
+        Step::Done(Reply::Refused(refusal))
+    }
+
+    /// The wait before the next try: twice as long each time, and somewhere in its upper half, so that requests which
+    /// failed together do not come back together. The same seed, path and try give the same wait.
+    fn backoff(&self) -> Duration {
+        let doublings = self.failed.saturating_sub(1).min(16);
+        let longest = (self.inner.options.retry.first_wait * 2_u32.pow(doublings)).min(LONGEST_WAIT);
+        let mut hasher = DefaultHasher::new();
+        (self.inner.options.seed, self.ask.path, self.failed, self.throttled).hash(&mut hasher);
+        let jitter = u32::try_from(hasher.finish() % 1_000).unwrap_or(0);
+        longest / 2 + longest / 2_000 * jitter
+    }
+}
+
+fn denied(refusal: &Refusal) -> Error {
+    Error::new(ErrorKind::Denied, format!("Asana refuses the token: {}", refusal.phrase))
+        .remedy("put a valid token where the settings say; the program reads it again by itself")
+}
+
+fn redirected(headers: &HeaderMap) -> Error {
+    // Only the origin: the rest of the address may hold a secret.
+    let named = headers.get(LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| Url::parse(to).ok());
+    let to = named.map_or_else(|| "another address".to_owned(), |to| to.origin().ascii_serialization());
+    Error::new(ErrorKind::Config, format!("Asana's address redirects to {to}, where the token must not go"))
+        .remedy("use the address of the API itself, and no proxy that redirects")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(status: u16, headers: &[(http::HeaderName, &str)], expected: Verdict) {
+        let status = StatusCode::from_u16(status).expect("a valid status");
+        let headers =
+            headers.iter().map(|(name, value)| (name.clone(), value.parse().expect("a header value")));
+        assert_eq!(verdict(status, &headers.collect()), expected, "{status}");
+    }
+
+    #[test]
+    fn every_status_has_one_verdict() {
+        let seconds = |n| Some(Duration::from_secs(n));
+        check(200, &[], Verdict::Read);
+        check(201, &[], Verdict::Read);
+        check(302, &[], Verdict::Redirected);
+        check(307, &[], Verdict::Redirected);
+        check(401, &[], Verdict::Denied);
+        for status in [400, 402, 403, 404, 410, 412, 413, 424, 451] {
+            check(status, &[(RETRY_AFTER, "5")], Verdict::Refused);
+        }
+        check(429, &[(RETRY_AFTER, "30")], Verdict::Throttled(seconds(30)));
+        check(429, &[(RETRY_AFTER, " 0 ")], Verdict::Throttled(seconds(0)));
+        check(429, &[], Verdict::Throttled(None));
+        for nonsense in ["soon", "-1", "1.5", "99999999999999999999", ""] {
+            check(429, &[(RETRY_AFTER, nonsense)], Verdict::Throttled(None));
+        }
+        for status in [408, 500, 502, 503, 504, 520, 599] {
+            check(status, &[], Verdict::Failed(None));
+        }
+        check(503, &[(RETRY_AFTER, "7")], Verdict::Failed(seconds(7)));
+    }
+
+    #[test]
+    fn retry_after_may_be_a_time_beside_the_answers_own_date() {
+        let until = (RETRY_AFTER, "Sun, 06 Nov 1994 08:50:00 GMT");
+        let sent = (DATE, "Sun, 06 Nov 1994 08:49:37 GMT");
+        let later = (DATE, "Sun, 06 Nov 1994 08:51:00 GMT");
+        check(429, &[until.clone(), sent], Verdict::Throttled(Some(Duration::from_secs(23))));
+        check(429, &[until.clone(), later], Verdict::Throttled(None));
+        check(429, &[until], Verdict::Throttled(None));
+    }
+}
