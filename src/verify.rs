@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::encode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{FieldIds, Part, SnapshotNumber};
-use crate::repository::{Checked, Committed, Finding, Repository};
+use crate::repository::{Checked, Committed, Finding, Repository, check_snapshot};
 use crate::resources::{self, Resource};
 
 /// Parts that are read at once: each is held in memory whole.
@@ -55,7 +55,8 @@ impl Report {
 pub async fn verify(repository: &Repository, scope: Scope) -> Result<Report> {
     let all = repository.snapshots().await?;
     if all.is_empty() {
-        return Err(Error::new(ErrorKind::Config, "the repository has no snapshot yet").remedy("back up first: `asana-backup run`"));
+        return Err(Error::new(ErrorKind::Config, "the repository has no snapshot yet")
+            .remedy("back up first: `asana-backup run`"));
     }
     if let Some(wanted) = scope.snapshot.filter(|wanted| !all.contains(wanted)) {
         return Err(Error::new(ErrorKind::Config, format!("there is no snapshot {wanted}"))
@@ -69,15 +70,16 @@ pub async fn verify(repository: &Repository, scope: Scope) -> Result<Report> {
         let committed = match repository.snapshot(number).await {
             Ok(committed) => committed,
             Err(error) if error.kind() == ErrorKind::Corrupt => {
-                report.findings.push(Finding { object: format!("snapshot {number}"), problem: error.to_string() });
+                report
+                    .findings
+                    .push(Finding { object: format!("snapshot {number}"), wrong: error.to_string() });
                 previous = None;
                 continue;
             }
             Err(error) => return Err(error),
         };
         if scope.snapshot.is_none_or(|wanted| wanted == number) {
-            let latest = Some(&number) == all.last();
-            let found = repository.check_snapshot(&committed, previous.as_ref(), latest, &mut checked).await?;
+            let found = check_snapshot(repository, &committed, previous.as_ref(), &mut checked).await?;
             report.findings.extend(found);
             if scope.deep {
                 compare(repository, &committed, &mut compared, &mut report).await?;
@@ -86,8 +88,8 @@ pub async fn verify(repository: &Repository, scope: Scope) -> Result<Report> {
         }
         previous = Some(committed);
     }
-    report.objects = checked.objects();
-    report.bytes = checked.bytes();
+    report.objects = checked.count;
+    report.bytes = checked.bytes;
     Ok(report)
 }
 
@@ -101,7 +103,7 @@ async fn compare(
     if committed.snapshot.resources != resources::VERSION {
         report.findings.push(Finding {
             object: format!("snapshot {}", committed.snapshot.number),
-            problem: format!(
+            wrong: format!(
                 "its rows were read with version {} of the resources, this program knows version {}",
                 committed.snapshot.resources,
                 resources::VERSION
@@ -153,7 +155,7 @@ fn collect(
     match result {
         Ok(rows) => report.rows_compared += rows,
         Err(error) if error.kind() == ErrorKind::Corrupt => {
-            report.findings.push(Finding { object, problem: error.to_string() });
+            report.findings.push(Finding { object, wrong: error.to_string() });
         }
         Err(error) => return Err(error),
     }

@@ -4,6 +4,8 @@
 //! way and is worth another try; it is never an empty list. Of `next_page` only `offset` is used: following its `uri`
 //! could carry the token to another host.
 
+use std::fmt;
+
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::StatusCode;
@@ -53,6 +55,15 @@ pub struct Refusal {
     pub phrase: String,
     /// Asana's advice, if it gave some.
     pub help: Option<String>,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.status {
+            0 => write!(f, "no answer: {}", self.phrase),
+            status => write!(f, "{status} {}", self.phrase),
+        }
+    }
 }
 
 impl Refusal {

@@ -9,9 +9,7 @@ use crate::backup::stage::{Ready, Stage};
 use crate::backup::{Outcome, Run, TableOutcome};
 use crate::crawl::{Findings, Scope};
 use crate::error::Result;
-use crate::model::{
-    FORMAT_VERSION, Gap, Lane, Snapshot, SnapshotNumber, TableState, TokenIdentity,
-};
+use crate::model::{FORMAT_VERSION, Gap, Lane, Snapshot, SnapshotNumber, TableState, TokenIdentity};
 use crate::repository::{Committed, StageTable, commit_time};
 use crate::resources::{self, Resource};
 
@@ -30,7 +28,11 @@ pub(super) async fn commit(
         ready.push((resource, stage.finish(resource).await?));
     }
     let parts = ready.iter().map(|(_, ready)| ready.added.len() + ready.deletes.len()).sum::<usize>() as u64;
-    let bytes = ready.iter().flat_map(|(_, ready)| ready.added.iter().chain(&ready.deletes)).map(|one| one.part.bytes).sum();
+    let bytes = ready
+        .iter()
+        .flat_map(|(_, ready)| ready.added.iter().chain(&ready.deletes))
+        .map(|one| one.part.bytes)
+        .sum();
     let committed_at = commit_time(run.clock.now(), base.map(|base| &base.snapshot))?;
     let mut tables = BTreeMap::new();
     for (resource, ready) in ready {
@@ -41,10 +43,9 @@ pub(super) async fn commit(
     token.probes = findings.probes;
     let scope = Scope::new(&run.filters.tables);
     let complete = gaps.is_empty()
-        && resources::ALL
-            .iter()
-            .filter(|resource| scope.keeps(resource))
-            .all(|resource| tables.get(resource.table).is_some_and(|state: &TableState| state.proof.complete));
+        && resources::ALL.iter().filter(|resource| scope.keeps(resource)).all(|resource| {
+            tables.get(resource.table).is_some_and(|state: &TableState| state.proof.complete)
+        });
     let snapshot = Snapshot {
         format: FORMAT_VERSION,
         number,
@@ -70,7 +71,12 @@ pub(super) async fn commit(
 }
 
 fn by_operation(client: &Client) -> BTreeMap<String, u64> {
-    client.statistics().by_operation.into_iter().map(|(operation, count)| (operation.to_owned(), count)).collect()
+    client
+        .statistics()
+        .by_operation
+        .into_iter()
+        .map(|(operation, count)| (operation.to_owned(), count))
+        .collect()
 }
 
 /// The state of one table: as it was, where nothing changed.

@@ -79,7 +79,8 @@ impl Index {
     /// The next ordinal.
     pub(super) fn next_ordinal(&mut self) -> Result<u32> {
         let ordinal = self.rows;
-        self.rows = ordinal.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Bug, "more than 4 billion rows"))?;
+        self.rows =
+            ordinal.checked_add(1).ok_or_else(|| Error::new(ErrorKind::Bug, "more than 4 billion rows"))?;
         Ok(ordinal)
     }
 
@@ -100,15 +101,19 @@ impl Index {
     }
 
     /// Says where rows, in the order of a part just sealed, are from now on.
-    pub(super) fn sealed<'a>(&self, place: usize, part: u32, keys: impl Iterator<Item = &'a str>) -> Result<()> {
+    pub(super) fn sealed<'a>(
+        &self,
+        place: usize,
+        part: u32,
+        keys: impl Iterator<Item = &'a str>,
+    ) -> Result<()> {
         let mut table = self.transaction.open_table(ROWS).map_err(|cause| failed(&cause))?;
         for (row, key) in (0..).zip(keys) {
             let name = name(place, key);
             let known = table.get(&*name).map_err(|cause| failed(&cause))?;
-            let mut known = known
-                .map(|value| Row::decode(value.value()))
-                .transpose()?
-                .ok_or_else(|| Error::new(ErrorKind::Bug, format!("row {key} was sealed and never staged")))?;
+            let mut known = known.map(|value| Row::decode(value.value())).transpose()?.ok_or_else(|| {
+                Error::new(ErrorKind::Bug, format!("row {key} was sealed and never staged"))
+            })?;
             known.at = At::Sealed(Position { part, row });
             table.insert(&*name, &*known.encode()).map_err(|cause| failed(&cause))?;
         }

@@ -144,12 +144,7 @@ async fn one_run(run: Run) -> Result<Outcome> {
 }
 
 /// Loads every table's rows into the index.
-async fn load(
-    run: &Run,
-    base: Option<&Committed>,
-    index: Index,
-    started_at: DateTime<Utc>,
-) -> Result<Stage> {
+async fn load(run: &Run, base: Option<&Committed>, index: Index, started_at: DateTime<Utc>) -> Result<Stage> {
     let mut stage = Stage::new(run.repository.clone(), run.id, started_at, index, run.open_bytes);
     for resource in resources::ALL {
         let state = base.and_then(|base| base.snapshot.tables.get(resource.table));

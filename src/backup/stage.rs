@@ -15,9 +15,9 @@ use crate::backup::index::{At, Index, Position, Row, modified};
 use crate::crawl::Event;
 use crate::encode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{ColumnStatistics, Counts, FieldIds, Part, Record, RunId};
-use crate::repository::{StagedPart, Repository};
-use crate::resources::{self, Resource};
+use crate::model::{Counts, FieldIds, Part, Record, RunId};
+use crate::repository::{Repository, StagedPart};
+use crate::resources::Resource;
 
 /// What a run has to write, table by table.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ impl Stage {
         }
     }
 
-    /// Adds the next table of [`resources::ALL`], with its live parts and the deletes that apply to them.
+    /// Adds the next table of [`ALL`](crate::resources::ALL), with its live parts and the deletes that apply to them.
     pub(super) async fn load(
         &mut self,
         resource: &'static Resource,
@@ -261,7 +261,11 @@ impl Stage {
             tracing::warn!(table = resource.table, misfits = ?encoded.misfits, "values that fit no column are kept in _raw");
         }
         table.parts.push(stored.clone());
-        table.added.push(StagedPart { part: stored, statistics: encoded.statistics, split_offsets: encoded.split_offsets });
+        table.added.push(StagedPart {
+            part: stored,
+            statistics: encoded.statistics,
+            split_offsets: encoded.split_offsets,
+        });
         Ok(())
     }
 
@@ -309,7 +313,11 @@ impl Stage {
             gone.sort_unstable();
             let encoded = blocking(move || encode::encode_deletes(gone)).await?;
             let part = self.repository.put_part(resource.table, &self.run, &encoded).await?;
-            deletes.push(StagedPart { part, statistics: encoded.statistics, split_offsets: encoded.split_offsets });
+            deletes.push(StagedPart {
+                part,
+                statistics: encoded.statistics,
+                split_offsets: encoded.split_offsets,
+            });
         }
         let added = std::mem::take(&mut table.added);
         debug_assert_eq!(table.parts.len(), table.live + added.len(), "every part is live or added");

@@ -2,7 +2,6 @@
 //!
 //! Writes one small probe below `probes/`, which nothing names.
 
-use bytes::Bytes;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -11,7 +10,7 @@ use crate::cli::arguments::Arguments;
 use crate::cli::{open, show};
 use crate::config::{Config, Organization};
 use crate::error::{Error, ErrorKind, Result};
-use crate::repository::{Repository, keys};
+use crate::repository::{Repository, probe};
 use crate::resources::{self, Below, Resource};
 
 /// One thing that was tried.
@@ -48,7 +47,8 @@ pub(super) async fn check(arguments: &Arguments) -> Result<u8> {
 impl Line {
     fn text(&self) -> String {
         let sign = if self.ok { "ok     " } else { "WRONG  " };
-        let remedy = self.remedy.as_ref().map(|remedy| format!("\n         remedy: {remedy}")).unwrap_or_default();
+        let remedy =
+            self.remedy.as_ref().map(|remedy| format!("\n         remedy: {remedy}")).unwrap_or_default();
         format!("{sign}{} {}: {}{remedy}", self.organization, self.what, self.says)
     }
 }
@@ -155,8 +155,11 @@ fn clock(client: &Client) -> Result<String> {
     let Some(offset) = client.statistics().clock_offset else { return Ok("Asana tells no time".to_owned()) };
     let seconds = offset.num_seconds();
     if seconds.abs() > 300 {
-        return Err(Error::new(ErrorKind::Config, format!("this machine's clock is {seconds} s off Asana's"))
-            .remedy("set the clock, for example by NTP"));
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!("this machine's clock is {seconds} s off Asana's"),
+        )
+        .remedy("set the clock, for example by NTP"));
     }
     Ok(format!("within {} s of Asana's", seconds.abs().max(1)))
 }
@@ -164,16 +167,7 @@ fn clock(client: &Client) -> Result<String> {
 /// Whether the store can be written and keeps what it was given; whose repository it is, if there is one.
 async fn repository(organization: &Organization) -> Result<String> {
     let store = open::store(&organization.repository, &organization.store)?;
-    let key = keys::Key::Probe(ulid::Ulid::generate(), "conditional-create".to_owned()).to_string();
-    store.create(&key, Bytes::from_static(b"first")).await?;
-    match store.create(&key, Bytes::from_static(b"second")).await {
-        Err(error) if error.kind() == ErrorKind::Conflict => {}
-        Err(error) => return Err(error),
-        Ok(()) => {
-            return Err(Error::new(ErrorKind::Unfit, "the store overwrites what it was asked to create only once")
-                .remedy("use a store that honours `If-None-Match: *`"));
-        }
-    }
+    probe(&store, ulid::Ulid::generate()).await?;
     let url = store.url().to_owned();
     match Repository::open(store).await {
         Ok(repository) if repository.organization() == organization.gid => {

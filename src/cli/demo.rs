@@ -5,9 +5,7 @@ use std::path::{Path, PathBuf};
 
 use asana_simulator::{Options, Simulator, program};
 
-use crate::asana::{
-    Client, ClientOptions, PaceOptions, Pacer, RetryOptions, Token, transport_in_process,
-};
+use crate::asana::{Client, ClientOptions, PaceOptions, Pacer, RetryOptions, Token, transport_in_process};
 use crate::backup::Outcome;
 use crate::cli::arguments::{Arguments, DemoArguments};
 use crate::cli::{open, show, verbs};
@@ -42,14 +40,21 @@ pub(super) async fn demo(arguments: &Arguments, demo: &DemoArguments) -> Result<
         ..Options::default()
     });
     let url = path.display().to_string();
-    say(arguments, &format!("A simulated organization of {} records; the repository is {url}.", total(&simulator)));
+    say(
+        arguments,
+        &format!("A simulated organization of {} records; the repository is {url}.", total(&simulator)),
+    );
     let first = back_up(&simulator, &clock, &url).await?;
     say(arguments, &format!("\nThe first backup reads everything:\n\n{}", show::outcome(&first)));
     let edits = simulator.advance(EDITS);
     let second = back_up(&simulator, &clock, &url).await?;
     say(
         arguments,
-        &format!("\n{} edits later, the second writes what they changed:\n\n{}", edits.len(), show::outcome(&second)),
+        &format!(
+            "\n{} edits later, the second writes what they changed:\n\n{}",
+            edits.len(),
+            show::outcome(&second)
+        ),
     );
     let repository = open::repository(&url, &StoreSettings::default()).await?;
     let report = verify::verify(&repository, verify::Scope { snapshot: None, deep: true }).await?;
@@ -84,8 +89,11 @@ fn make_room(path: &Path) -> Result<()> {
         Error::new(ErrorKind::Unavailable, format!("take away the last demo's {}: {cause}", path.display()))
     };
     if !path.join(MARK).is_file() && path.read_dir().map_err(failed)?.next().is_some() {
-        return Err(Error::new(ErrorKind::Config, format!("{} is there, and is not a demo's", path.display()))
-            .remedy("name another folder with --repository, or move it away"));
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!("{} is there, and is not a demo's", path.display()),
+        )
+        .remedy("name another folder with --repository, or move it away"));
     }
     std::fs::remove_dir_all(path).map_err(failed)
 }
@@ -108,7 +116,8 @@ async fn back_up(simulator: &Simulator, clock: &Clock, url: &str) -> Result<Outc
     let store = open::store(url, &StoreSettings::default())?;
     let repository = Repository::open_or_create(store, &simulator.organization(), clock.now()).await?;
     let mark = Path::new(url).join(MARK);
-    let marked = mark.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&mark, ""));
+    let marked =
+        mark.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&mark, ""));
     marked.map_err(|cause| Error::new(ErrorKind::Unavailable, format!("mark {url} as a demo's: {cause}")))?;
     verbs::back_up(&config, client, clock.clone(), repository, Filters::default()).await
 }

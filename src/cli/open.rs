@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 use std::num::NonZeroU32;
 
-use crate::asana::{Client, ClientOptions, NetworkOptions, Pacer, PaceOptions, RetryOptions, Token, transport_over_network};
+use crate::asana::{
+    Client, ClientOptions, NetworkOptions, PaceOptions, Pacer, RetryOptions, Token, transport_over_network,
+};
 use crate::cli::arguments::Arguments;
 use crate::clock::Clock;
 use crate::config::{Config, Organization, StoreSettings, TokenSource};
@@ -77,7 +79,8 @@ impl Clients {
 }
 
 fn pacer(config: &Config) -> Pacer {
-    let (in_flight, minute): (NonZeroU32, NonZeroU32) = (config.pace.in_flight, config.pace.requests_per_minute);
+    let (in_flight, minute): (NonZeroU32, NonZeroU32) =
+        (config.pace.in_flight, config.pace.requests_per_minute);
     Pacer::new(PaceOptions {
         per_minute: minute,
         in_flight,

@@ -65,7 +65,11 @@ pub(super) async fn back_up(
     };
     let readings = || {
         let live = client.live();
-        Readings { requests: live.requests, last_minute: live.last_minute as u64, limit: u64::from(live.limit) }
+        Readings {
+            requests: live.requests,
+            last_minute: live.last_minute as u64,
+            limit: u64::from(live.limit),
+        }
     };
     tokio::select! {
         outcome = backup::run(run) => outcome,
@@ -99,7 +103,11 @@ pub(super) async fn verify(arguments: &Arguments, snapshot: Option<u64>, deep: b
     for (_, url, settings) in open::repositories(arguments)? {
         let repository = open::repository(&url, &settings).await?;
         let report = verify::verify(&repository, scope).await?;
-        if arguments.json() { show::json(&report)? } else { show::line(show::report(&report)) }
+        if arguments.json() {
+            show::json(&report)?
+        } else {
+            show::line(show::report(&report))
+        }
         failed = failed.and(report.result());
     }
     failed.map(|()| 0)

@@ -15,12 +15,17 @@ impl Scope {
     /// The scope that keeps `tables`; all, where none is named.
     #[must_use]
     pub fn new(tables: &[String]) -> Self {
-        let named = |resource: &&Resource| tables.is_empty() || tables.iter().any(|name| name == resource.table);
+        let named =
+            |resource: &&Resource| tables.is_empty() || tables.iter().any(|name| name == resource.table);
         let kept: BTreeSet<_> =
             resources::ALL.iter().copied().filter(named).map(|resource| resource.table).collect();
         let mut read = kept.clone();
         loop {
-            let above: Vec<_> = read.iter().filter_map(|table| resources::by_table(table)).flat_map(resources::tables_above).collect();
+            let above: Vec<_> = read
+                .iter()
+                .filter_map(|table| resources::by_table(table))
+                .flat_map(resources::tables_above)
+                .collect();
             let before = read.len();
             read.extend(above.iter().map(|resource| resource.table));
             if read.len() == before {

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::resources::{self, Resource};
 
 /// How far the search's index may lag.
-pub const LAG: Duration = Duration::minutes(2);
+const LAG: Duration = Duration::minutes(2);
 const OPERATION: &str = "searchTasksForWorkspace";
 /// The most tasks that one search answers.
 const MOST: usize = 100;
@@ -55,7 +55,12 @@ impl Walk {
     }
 
     /// Moves along to the end; says whether the search was allowed all the way.
-    async fn search(&self, tasks: &'static Resource, along: Along, lacked: &mut BTreeSet<Box<str>>) -> Result<bool> {
+    async fn search(
+        &self,
+        tasks: &'static Resource,
+        along: Along,
+        lacked: &mut BTreeSet<Box<str>>,
+    ) -> Result<bool> {
         let mut after: Option<DateTime<Utc>> = None;
         loop {
             let Some(hits) = self.ask(tasks, along, after).await? else { return Ok(false) };
@@ -110,7 +115,8 @@ impl Walk {
         let found = match answer.map_err(|error| error.doing("sweep the tasks by creation time"))? {
             Page::Found(found) => found,
             Page::Refused(refusal) => {
-                let why = format!("tasks in no project and assigned to nobody: the search answered {refusal}");
+                let why =
+                    format!("tasks in no project and assigned to nobody: the search answered {refusal}");
                 let mut findings = self.findings();
                 findings.lack(tasks.table, why);
                 findings.probes.insert("search".to_owned(), format!("refused: {refusal}"));

@@ -81,7 +81,8 @@ impl Unit {
                 (self.resource.single_operation, fill(path), Vec::new())
             }
             Ask::Listing(listing) => {
-                let query = listing.query.iter().map(|(name, value)| ((*name).to_owned(), fill(value))).collect();
+                let query =
+                    listing.query.iter().map(|(name, value)| ((*name).to_owned(), fill(value))).collect();
                 (listing.operation, fill(listing.path), query)
             }
         }

@@ -82,8 +82,10 @@ impl Walk {
         workers: usize,
         progress: Arc<Progress>,
     ) -> Self {
-        let fields =
-            resources::ALL.iter().map(|resource| (resource.opt_fields(), resource.field_set().into())).collect();
+        let fields = resources::ALL
+            .iter()
+            .map(|resource| (resource.opt_fields(), resource.field_set().into()))
+            .collect();
         Self(Arc::new(Inner {
             client,
             clock,
@@ -150,7 +152,8 @@ impl Walk {
                 running.spawn(self.clone().read(unit, told.clone()));
             }
             let Some(done) = running.join_next().await else { return Ok(asked) };
-            let left = done.map_err(|cause| Error::new(ErrorKind::Bug, format!("a reader ended: {cause}")))??;
+            let left =
+                done.map_err(|cause| Error::new(ErrorKind::Bug, format!("a reader ended: {cause}")))??;
             self.0.progress.done();
             self.0.progress.want(left.below.len() as u64);
             stack.extend(left.below);
@@ -165,16 +168,25 @@ impl Walk {
         }
     }
 
-    async fn read_pages(&self, unit: &Unit, listing: &'static Listing, told: &mpsc::Sender<Event>) -> Result<Left> {
+    async fn read_pages(
+        &self,
+        unit: &Unit,
+        listing: &'static Listing,
+        told: &mpsc::Sender<Event>,
+    ) -> Result<Left> {
         let (operation, path, mut query) = unit.request(&self.0.organization);
         query.push(self.opt_fields(unit.resource));
         let mut pages = self.0.client.pages(operation, path, query);
         let mut left = Left::default();
-        while let Some(answer) = pages.next().await.map_err(|error| error.doing(format!("read {operation}")))? {
+        // A listing that only helps to find records says nothing of what they hang below.
+        let above = listing.proves.then_some(&*unit.gid);
+        while let Some(answer) =
+            pages.next().await.map_err(|error| error.doing(format!("read {operation}")))?
+        {
             match answer {
                 Page::Found(page) => {
                     let reading = self.reading(unit.resource, page.began_at, page.seen_at);
-                    let below = self.take(unit.resource, &page.records, Some(&unit.gid), &reading, told).await?;
+                    let below = self.take(unit.resource, &page.records, above, &reading, told).await?;
                     left.below.extend(below);
                 }
                 Page::Refused(refusal) => {
@@ -223,7 +235,13 @@ impl Walk {
         let mut below = Vec::new();
         let mut records = Vec::with_capacity(page.len());
         for raw in page {
-            let parsed = encode::record(resource, raw.get(), listed_under, reading)?;
+            let parsed = match encode::record(resource, raw.get(), listed_under, reading) {
+                Ok(parsed) => parsed,
+                Err(error) => {
+                    self.odd(resource, listed_under, &error);
+                    continue;
+                }
+            };
             let gid = encode::field(&parsed.value, "gid").and_then(|gid| gid.as_str()).unwrap_or_default();
             let mut known = self.known();
             if known.first(resource, gid) {
@@ -244,7 +262,20 @@ impl Walk {
         Ok(below)
     }
 
-    async fn refused(&self, unit: &Unit, operation: &str, listing: &Listing, refusal: &Refusal) -> Result<()> {
+    /// Notes a record that is not what Asana describes: nothing can be kept of it, and the others can.
+    fn odd(&self, resource: &Resource, listed_under: Option<&str>, error: &Error) {
+        let refusal = Refusal { status: 200, phrase: error.to_string(), help: None };
+        let now = self.0.clock.now();
+        self.findings().gap(resource, "record", listed_under.unwrap_or_default(), &refusal, now);
+    }
+
+    async fn refused(
+        &self,
+        unit: &Unit,
+        operation: &str,
+        listing: &Listing,
+        refusal: &Refusal,
+    ) -> Result<()> {
         if listing.essential {
             return Err(essential(operation, refusal));
         }
@@ -281,8 +312,10 @@ impl Walk {
         if in_a_row < DOWN_AFTER {
             return Ok(());
         }
-        let message = format!("Asana is down: {in_a_row} questions in a row were not answered, last {refusal}");
-        Err(Error::new(ErrorKind::Unavailable, message).remedy("run again when https://status.asana.com is green"))
+        let message =
+            format!("Asana is down: {in_a_row} questions in a row were not answered, last {refusal}");
+        Err(Error::new(ErrorKind::Unavailable, message)
+            .remedy("run again when https://status.asana.com is green"))
     }
 
     fn opt_fields(&self, resource: &Resource) -> (String, String) {
@@ -323,7 +356,10 @@ async fn tell(told: &mpsc::Sender<Event>, event: Event) -> Result<()> {
 
 fn essential(operation: &str, refusal: &Refusal) -> Error {
     let (kind, remedy) = match refusal.status {
-        404 => (ErrorKind::Config, "check the organization's gid: `asana-backup check` lists what the token sees"),
+        404 => (
+            ErrorKind::Config,
+            "check the organization's gid: `asana-backup check` lists what the token sees",
+        ),
         400..500 => (ErrorKind::Denied, "use the token of a service account of this organization"),
         _ => (ErrorKind::Unavailable, "run again when Asana answers"),
     };

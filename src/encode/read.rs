@@ -20,6 +20,9 @@ use crate::model::Hash;
 /// Rows read at once; bounds the memory of a reader.
 const BATCH_ROWS: usize = 512;
 
+/// The column that orders two readings of one record, in the tables that have it.
+const MODIFIED_AT: &str = "modified_at";
+
 /// What identifies a row and tells whether it changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyRow {
@@ -31,6 +34,8 @@ pub struct KeyRow {
     pub hash: Hash,
     /// When it was read.
     pub seen_at: DateTime<Utc>,
+    /// `modified_at`, where the table has such a column and the record a value.
+    pub modified_at: Option<DateTime<Utc>>,
     /// Its place in the part, counted from 0.
     pub position: u64,
 }
@@ -62,7 +67,7 @@ pub type Deletes = Stream<(String, i64)>;
 /// # Errors
 /// Corrupt, if this is no part.
 pub fn keys(bytes: Bytes) -> Result<Keys> {
-    Stream::open(bytes, &["_key", "_parent", "_hash", "_seen_at"], key_rows)
+    Stream::open(bytes, &["_key", "_parent", "_hash", "_seen_at", MODIFIED_AT], key_rows)
 }
 
 /// Reads the rows of the part in `bytes`, with their JSON and without the typed columns.
@@ -70,7 +75,7 @@ pub fn keys(bytes: Bytes) -> Result<Keys> {
 /// # Errors
 /// Corrupt, if this is no part.
 pub fn rows(bytes: Bytes) -> Result<Rows> {
-    let names = ["_key", "_parent", "_raw", "_hash", "_seen_at", "_run", "_lane", "_fields"];
+    let names = ["_key", "_parent", "_raw", "_hash", "_seen_at", "_run", "_lane", "_fields", MODIFIED_AT];
     Stream::open(bytes, &names, full_rows)
 }
 
@@ -161,14 +166,25 @@ pub(super) fn key_rows(batch: &RecordBatch, first: u64) -> Result<Vec<KeyRow>> {
         .as_primitive_opt::<TimestampMicrosecondType>()
         .filter(|moments| moments.null_count() == 0)
         .ok_or_else(|| corrupt("`_seen_at` holds no moments"))?;
+    let modified_at = match batch.column_by_name(MODIFIED_AT) {
+        Some(column) => Some(
+            column
+                .as_primitive_opt::<TimestampMicrosecondType>()
+                .ok_or_else(|| corrupt("`modified_at` holds no moments"))?,
+        ),
+        None => None,
+    };
     (0..batch.num_rows())
         .map(|row| {
+            let modified_at = modified_at.filter(|column| column.is_valid(row));
             Ok(KeyRow {
                 key: keys.value(row).into(),
                 parent: parents.is_valid(row).then(|| parents.value(row).into()),
                 hash: hashes.value(row).parse().map_err(corrupt)?,
                 seen_at: DateTime::from_timestamp_micros(seen_at.value(row))
                     .ok_or_else(|| corrupt("`_seen_at` is beyond all calendars"))?,
+                modified_at: modified_at
+                    .and_then(|column| DateTime::from_timestamp_micros(column.value(row))),
                 position: first + row as u64,
             })
         })

@@ -9,6 +9,7 @@ use std::fmt;
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use serde::Serialize;
 use serde::de::IgnoredAny;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -23,7 +24,7 @@ use crate::repository::table::{Named, TableObjects};
 const AT_ONCE: usize = 4;
 
 /// Something that is not as a snapshot says.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
     /// The object's key.
     pub object: String,

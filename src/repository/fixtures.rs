@@ -100,7 +100,13 @@ pub(super) async fn stage(
         added: Vec::new(),
         deletes: Vec::new(),
         lane: Lane::Walk,
-        proof: Proof { complete: true, by: Vec::new(), lacks: Vec::new() },
+        proof: Proof {
+            complete: true,
+            available: true,
+            as_of: chrono::DateTime::UNIX_EPOCH,
+            by: Vec::new(),
+            lacks: Vec::new(),
+        },
         counts: Counts { rows: before + added - deleted, ..Counts::default() },
     };
     if added > 0 {

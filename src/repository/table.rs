@@ -141,6 +141,11 @@ impl Repository {
         Ok(Part { key, content: part.content, bytes, sha256: part.sha256, rows: part.rows })
     }
 
+    /// The bytes of a part, as they were stored.
+    pub async fn read_part(&self, part: &Part) -> Result<Bytes> {
+        self.store().read_verified(&part.key, part.bytes, part.sha256).await
+    }
+
     /// The ids that the columns of `resource`'s table have or, if it is new or gains columns, will have once it is
     /// staged: parts are encoded with them.
     pub async fn field_ids(&self, resource: &Resource, previous: Option<&TableState>) -> Result<FieldIds> {
@@ -394,7 +399,13 @@ mod tests {
             added,
             deletes,
             lane: Lane::Walk,
-            proof: Proof { complete: true, by: Vec::new(), lacks: Vec::new() },
+            proof: Proof {
+                complete: true,
+                available: true,
+                as_of: chrono::DateTime::UNIX_EPOCH,
+                by: Vec::new(),
+                lacks: Vec::new(),
+            },
             counts: Counts { rows, ..Counts::default() },
         };
         let one = || vec![staged.clone()];

@@ -41,7 +41,7 @@ pub enum Shape {
     /// A list of objects that are part of this record.
     Structs(&'static [Column]),
     /// Text that repeats what a neighbour says in other words: kept where no neighbour of this struct, other than
-    /// words and references, says anything; null otherwise. Asana's `display_value` is the one case: it is the only
+    /// words, says anything; null otherwise. Asana's `display_value` is the one case: it is the only
     /// value of a `custom_id` field, and a stale copy for an enum whose option was renamed.
     Echo,
     /// The parent the record was listed under, as a reference: for relations, whose records do not say it.

@@ -55,6 +55,7 @@ impl Listing {
             below: Below::Organization,
             when: When::Always,
             paged: true,
+            essential: false,
             proves: true,
         }
     }

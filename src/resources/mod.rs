@@ -126,7 +126,9 @@ impl Resource {
     /// Whether listings hang below its records.
     #[must_use]
     pub fn leads(&self) -> bool {
-        ALL.iter().flat_map(|resource| resource.listings).any(|listing| listing.below == Below::Table(self.table))
+        ALL.iter()
+            .flat_map(|resource| resource.listings)
+            .any(|listing| listing.below == Below::Table(self.table))
     }
 
     /// Whether the search for tasks that no listing leads to is part of what proves it.

@@ -91,7 +91,9 @@ pub(super) static PROJECTS: Resource = Resource {
         one("workspace"),
     ],
     never: &[("custom_field_settings", OWN_TABLE), ("custom_fields", OWN_TABLE)],
-    listings: &[Listing::root("getProjectsForWorkspace", "/workspaces/{organization}/projects", &[]).essential()],
+    listings: &[
+        Listing::root("getProjectsForWorkspace", "/workspaces/{organization}/projects", &[]).essential()
+    ],
 };
 
 pub(super) static SECTIONS: Resource = Resource {

@@ -90,7 +90,8 @@ impl Progress {
 
     fn line(&self, readings: Readings) -> String {
         let doing = *self.doing.lock().expect("no holder panics");
-        let left = self.left().map_or_else(|| "?".to_owned(), |left| format!("{}", indicatif::HumanDuration(left)));
+        let left =
+            self.left().map_or_else(|| "?".to_owned(), |left| format!("{}", indicatif::HumanDuration(left)));
         format!(
             "{doing}: {} records, {} of {} listings, {} requests, {} of {} a minute, about {left} left",
             self.total(),
@@ -110,7 +111,9 @@ pub async fn show(progress: &Progress, readings: impl Fn() -> Readings) {
 
 async fn draw(progress: &Progress, readings: impl Fn() -> Readings) {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    bar.set_style(ProgressStyle::with_template("{spinner} {elapsed_precise} {msg}").expect("a valid template"));
+    bar.set_style(
+        ProgressStyle::with_template("{spinner} {elapsed_precise} {msg}").expect("a valid template"),
+    );
     let clear = Clear(bar);
     loop {
         clear.0.set_message(progress.line(readings()));

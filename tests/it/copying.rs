@@ -18,10 +18,9 @@ async fn every_record_of_the_organization_is_in_the_first_snapshot() {
 async fn after_any_life_the_next_snapshot_equals_the_organization_and_the_last_one_stays() {
     let world = World::new(Options { size: Size::Tasks(300), seed: 11, ..Options::default() });
     world.run().await;
-    let before: Vec<_> = futures_util::future::join_all(
-        resources::ALL.iter().map(|resource| world.rows(1, resource.table)),
-    )
-    .await;
+    let before: Vec<_> =
+        futures_util::future::join_all(resources::ALL.iter().map(|resource| world.rows(1, resource.table)))
+            .await;
     for number in 2..5 {
         world.simulator.advance(150);
         let outcome = world.run().await;

@@ -63,7 +63,10 @@ fn a_room_uses_only_the_floors_below() {
             return;
         };
         for used in line.split("crate::").skip(1) {
-            let used = used.split(|letter: char| !letter.is_alphanumeric() && letter != '_').next().unwrap_or_default();
+            let used = used
+                .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+                .next()
+                .unwrap_or_default();
             let Some(below) = floor(used) else { continue };
             let same = own == below && (used == room || own <= 1);
             assert!(below < own || same, "{name}: `{room}` may not use `{used}`: {line}");
@@ -76,7 +79,8 @@ fn a_room_uses_only_the_floors_below() {
 fn a_foreign_crate_has_one_door() {
     each_line(|name, _, line| {
         for (foreign, doors) in DOORS {
-            let named = line.contains(&format!("{foreign}::")) && !line.contains(&format!("crate::{foreign}::"))
+            let named = line.contains(&format!("{foreign}::"))
+                && !line.contains(&format!("crate::{foreign}::"))
                 && !line.contains(&format!("::{foreign}::"));
             let allowed = doors.iter().any(|door| name.starts_with(door));
             assert!(!named || allowed, "{name} names `{foreign}`, whose door is {doors:?}: {line}");

@@ -19,29 +19,29 @@ use asana_simulator::{Options, Simulator};
 use object_store::memory::InMemory;
 
 /// One simulated organization and one empty store.
-pub struct World {
-    pub simulator: Simulator,
-    pub objects: Arc<InMemory>,
-    pub clock: Clock,
-    pub filters: Filters,
-    pub open_bytes: usize,
+pub(crate) struct World {
+    pub(crate) simulator: Simulator,
+    pub(crate) objects: Arc<InMemory>,
+    pub(crate) clock: Clock,
+    pub(crate) filters: Filters,
+    pub(crate) open_bytes: usize,
     token: String,
 }
 
 /// No pace: the simulated Asana has no limits unless it is told to.
-pub fn unlimited() -> PaceOptions {
+pub(crate) fn unlimited() -> PaceOptions {
     PaceOptions { per_minute: std::num::NonZeroU32::MAX, ..PaceOptions::default() }
 }
 
 /// A row as the repository has it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Row {
-    pub hash: Hash,
-    pub raw: String,
+pub(crate) struct Row {
+    pub(crate) hash: Hash,
+    pub(crate) raw: String,
 }
 
 impl World {
-    pub fn new(options: Options) -> Self {
+    pub(crate) fn new(options: Options) -> Self {
         let clock = Clock::simulated(options.epoch);
         let token = options.token.clone();
         let simulator = Simulator::new(options);
@@ -55,16 +55,16 @@ impl World {
         }
     }
 
-    pub fn tiny() -> Self {
+    pub(crate) fn tiny() -> Self {
         Self::new(Options::default())
     }
 
-    pub fn with_token(mut self, token: &str) -> Self {
+    pub(crate) fn with_token(mut self, token: &str) -> Self {
         token.clone_into(&mut self.token);
         self
     }
 
-    pub fn client(&self, pacer: Pacer) -> Client {
+    pub(crate) fn client(&self, pacer: Pacer) -> Client {
         Client::new(ClientOptions {
             base_url: "http://127.0.0.1/api/1.0".parse().expect("a valid address"),
             token: Token::fixed(&self.token.clone().into()).expect("a token"),
@@ -77,20 +77,20 @@ impl World {
         .expect("a client")
     }
 
-    pub async fn repository(&self) -> Repository {
+    pub(crate) async fn repository(&self) -> Repository {
         let store = Store::from_object_store(self.objects.clone(), "", "memory:///").expect("a store");
         Repository::open_or_create(store, &self.simulator.organization(), self.clock.now())
             .await
             .expect("a repository")
     }
 
-    pub async fn try_run(&self) -> Result<Outcome> {
+    pub(crate) async fn try_run(&self) -> Result<Outcome> {
         // The index's lag must not hide what was just created.
         tokio::time::sleep(std::time::Duration::from_secs(120)).await;
         self.try_run_now().await
     }
 
-    pub async fn try_run_now(&self) -> Result<Outcome> {
+    pub(crate) async fn try_run_now(&self) -> Result<Outcome> {
         let seed = self.clock.now().timestamp_micros().unsigned_abs();
         backup::run(backup::Run {
             client: self.client(Pacer::new(unlimited())),
@@ -105,16 +105,16 @@ impl World {
         .await
     }
 
-    pub async fn run(&self) -> Outcome {
+    pub(crate) async fn run(&self) -> Outcome {
         self.try_run().await.expect("the run succeeds")
     }
 
-    pub async fn snapshot(&self, number: u64) -> Snapshot {
+    pub(crate) async fn snapshot(&self, number: u64) -> Snapshot {
         self.repository().await.snapshot(SnapshotNumber(number)).await.expect("a snapshot").snapshot
     }
 
     /// The rows of a table as of a snapshot, read as any reader would: parts, without the deleted positions.
-    pub async fn rows(&self, number: u64, table: &str) -> BTreeMap<String, Row> {
+    pub(crate) async fn rows(&self, number: u64, table: &str) -> BTreeMap<String, Row> {
         let repository = self.repository().await;
         let snapshot = self.snapshot(number).await;
         let objects = repository.objects(&snapshot.tables[table]).await.expect("the list of objects");
@@ -142,7 +142,7 @@ impl World {
     }
 
     /// What is true now, by table and key: the digest of each record.
-    pub fn truth(&self, table: &str) -> BTreeMap<String, Hash> {
+    pub(crate) fn truth(&self, table: &str) -> BTreeMap<String, Hash> {
         let resource = resources::by_table(table).expect("a table");
         let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
         self.simulator
@@ -163,13 +163,13 @@ impl World {
     }
 
     /// Holds every table of a snapshot to what is true now.
-    pub async fn assert_equals_truth(&self, number: u64) {
+    pub(crate) async fn assert_equals_truth(&self, number: u64) {
         for resource in resources::ALL {
             self.assert_table_equals_truth(number, resource.table).await;
         }
     }
 
-    pub async fn assert_table_equals_truth(&self, number: u64, table: &str) {
+    pub(crate) async fn assert_table_equals_truth(&self, number: u64, table: &str) {
         let rows = self.rows(number, table).await;
         let truth = self.truth(table);
         let missing: Vec<_> = truth.keys().filter(|key| !rows.contains_key(*key)).take(5).collect();

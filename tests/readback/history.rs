@@ -107,7 +107,13 @@ impl History {
             added,
             deletes,
             lane: Lane::Walk,
-            proof: Proof { complete: true, by: vec!["getTasks".to_owned()], lacks: Vec::new() },
+            proof: Proof {
+                complete: true,
+                available: true,
+                as_of: chrono::DateTime::UNIX_EPOCH,
+                by: vec!["getTasks".to_owned()],
+                lacks: Vec::new(),
+            },
             counts: Counts { rows: self.rows.len() as u64, ..Counts::default() },
         };
         let empty = StageTable {
