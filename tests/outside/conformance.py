@@ -69,12 +69,20 @@ OTHER_TYPES = {
 }
 # Fields that no answer can have, and why.
 NEVER_ANSWERED = [
-    (r"(CustomField|CustomFieldSetting|Project|Portfolio|Team|Story)Response\.(custom_field_settings\.)?(custom_field\.)?"
-     r"(date|enum|number|text|html_text|people|reference|display)_value", "a definition of a custom field has no value"),
-    (r"(CustomField|CustomFieldSetting|Project|Portfolio|Team|Story)Response\.(custom_field_settings\.)?(custom_field\.)?"
-     r"multi_enum_values", "a definition of a custom field has no value"),
-    (r"(CustomField|CustomFieldSetting|Project|Portfolio|Team)Response\.(custom_field_settings\.)?(custom_field\.)?enabled",
-     "the file: not available for custom field definitions"),
+    (
+        r"(CustomField|CustomFieldSetting|Project|Portfolio|Team|Story)Response\.(custom_field_settings\.)?(custom_field\.)?"
+        r"(date|enum|number|text|html_text|people|reference|display)_value",
+        "a definition of a custom field has no value",
+    ),
+    (
+        r"(CustomField|CustomFieldSetting|Project|Portfolio|Team|Story)Response\.(custom_field_settings\.)?(custom_field\.)?"
+        r"multi_enum_values",
+        "a definition of a custom field has no value",
+    ),
+    (
+        r"(CustomField|CustomFieldSetting|Project|Portfolio|Team)Response\.(custom_field_settings\.)?(custom_field\.)?enabled",
+        "the file: not available for custom field definitions",
+    ),
 ]
 
 MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -193,7 +201,9 @@ class Conformance:
         answer = self.world.ask(operation.path.format(**arguments), query, token, headers)
         self.done[operation.id][form] += 1
         if answer.status != status:
-            self.findings.add(operation.id, form, "", f"answers {answer.status}, not {status}", f"{query} {answer.body[:120]!r}")
+            self.findings.add(
+                operation.id, form, "", f"answers {answer.status}, not {status}", f"{query} {answer.body[:120]!r}"
+            )
             return None
         documented = str(answer.status) in operation.statuses
         if not documented and not any(
@@ -240,6 +250,7 @@ class Conformance:
 
     def examine(self, operation, form, value, field, name, asked, where):
         """Holds a value to its field. `asked` is what `opt_fields` names of it; None where nothing was asked."""
+
         def wrong(what, example=""):
             self.findings.add(operation.id, form, f"{name}.{where}", what, str(example)[:120])
 
@@ -274,7 +285,11 @@ class Conformance:
                 wrong("not written like 2012-02-22", one)
             elif field.enum and one not in field.enum:
                 wrong(f"not one of {field.enum[:8]}", one)
-            elif documented.endswith(".gid") and documented != "TaskResponse.external.gid" and not re.fullmatch(r"\d+", one):
+            elif (
+                documented.endswith(".gid")
+                and documented != "TaskResponse.external.gid"
+                and not re.fullmatch(r"\d+", one)
+            ):
                 wrong("a gid is a string of digits", one)
 
     def examine_object(self, operation, form, value, field, name, asked, where):
@@ -309,7 +324,9 @@ class Conformance:
                 wrong(present, "undocumented")
                 continue
             if present not in allowed:
-                wrong(present, "an opt-in field came unasked" if opt_in(child) and asked is None else "was not asked for")
+                wrong(
+                    present, "an opt-in field came unasked" if opt_in(child) and asked is None else "was not asked for"
+                )
             if child.path:
                 self.seen[name][child.path].add("present")
             inner_asked = None if asked is None else asked[1].get(present, (True, {}))
@@ -328,7 +345,9 @@ class Conformance:
             self.records += 1
             self.examine(operation, form, one, field, name, asked, "")
             if one.get("resource_type") not in (None, field.resource_type):
-                self.findings.add(operation.id, form, "resource_type", f"{one['resource_type']}, not {field.resource_type}")
+                self.findings.add(
+                    operation.id, form, "resource_type", f"{one['resource_type']}, not {field.resource_type}"
+                )
 
     # -- forms -------------------------------------------------------------------------------------------------------
 
@@ -343,11 +362,20 @@ class Conformance:
                 body = self.ask(operation, subject, "without opt_fields", more=limit)
                 self.examine_records(operation, "without opt_fields", body, None)
                 body = self.ask(
-                    operation, subject, "every documented opt_field", more={**limit, "opt_fields": ",".join(documented)}, full=True
+                    operation,
+                    subject,
+                    "every documented opt_field",
+                    more={**limit, "opt_fields": ",".join(documented)},
+                    full=True,
                 )
                 self.examine_records(operation, "every documented opt_field", body, documented)
             body = self.ask(
-                operation, subject, "every field", more={**limit, "opt_fields": ",".join(everything)}, full=True, validate=few
+                operation,
+                subject,
+                "every field",
+                more={**limit, "opt_fields": ",".join(everything)},
+                full=True,
+                validate=few,
             )
             self.examine_records(operation, "every field", body, everything)
             if place < 2:
@@ -363,7 +391,9 @@ class Conformance:
         unknown = f"no_such_field,{one},no_such.field,{one}.below"
         other = self.ask(operation, subject, "unknown opt_fields", more={**limit, "opt_fields": unknown}, full=True)
         if body and other and body.get("data") != other.get("data"):
-            self.findings.add(operation.id, "unknown opt_fields", "", f"`opt_fields={unknown}` is not `opt_fields={one}`")
+            self.findings.add(
+                operation.id, "unknown opt_fields", "", f"`opt_fields={unknown}` is not `opt_fields={one}`"
+            )
 
     def pages(self, operation, subjects):
         """Page by page comes what comes at once; every page says where the next one is."""
@@ -386,9 +416,13 @@ class Conformance:
                 offset = after["offset"]
                 self.offsets.setdefault(operation.id, (offset, subject))
                 if len(page["data"]) != limit:
-                    self.findings.add(operation.id, form, "data", f"{len(page['data'])} records on a page of {limit} with a next one")
+                    self.findings.add(
+                        operation.id, form, "data", f"{len(page['data'])} records on a page of {limit} with a next one"
+                    )
             if whole.get("next_page") is None and gathered != whole["data"]:
-                self.findings.add(operation.id, form, "data", f"{len(gathered)} records page by page, {len(whole['data'])} at once")
+                self.findings.add(
+                    operation.id, form, "data", f"{len(gathered)} records page by page, {len(whole['data'])} at once"
+                )
             elif gathered[: len(whole["data"])] != whole["data"][: len(gathered)]:
                 self.findings.add(operation.id, form, "data", "other records page by page than at once")
             return
@@ -438,7 +472,9 @@ class Conformance:
             mine, _ = self.offsets[name]
             for arguments, query in self.subjects[name]:
                 if (arguments, query) != subject:
-                    self.ask(operation, (arguments, query), "offset of another parent", 400, {"limit": 2, "offset": mine})
+                    self.ask(
+                        operation, (arguments, query), "offset of another parent", 400, {"limit": 2, "offset": mine}
+                    )
                     break
 
     # -- subjects ----------------------------------------------------------------------------------------------------
@@ -454,13 +490,19 @@ class Conformance:
 
         users = gids(world.listed("/users", workspace))
         teams = gids(world.listed(f"/workspaces/{organization}/teams", {"opt_fields": "visibility"}), "visibility")
-        projects = gids(world.listed(f"/workspaces/{organization}/projects", {"opt_fields": "privacy_setting,archived"}))
+        projects = gids(
+            world.listed(f"/workspaces/{organization}/projects", {"opt_fields": "privacy_setting,archived"})
+        )
         tags = gids(world.listed(f"/workspaces/{organization}/tags"))
         kinds = "resource_subtype,representation_type,format"
-        fields = gids(world.listed(f"/workspaces/{organization}/custom_fields", {"opt_fields": kinds}), *kinds.split(","))
+        fields = gids(
+            world.listed(f"/workspaces/{organization}/custom_fields", {"opt_fields": kinds}), *kinds.split(",")
+        )
         portfolios = gids(world.listed("/portfolios", workspace))
         tasks, assigned = {}, []
-        wanted = {"opt_fields": "resource_subtype,num_subtasks,tags,dependencies,dependents,parent,projects,custom_type"}
+        wanted = {
+            "opt_fields": "resource_subtype,num_subtasks,tags,dependencies,dependents,parent,projects,custom_type"
+        }
         tagged = Counter()
         for project in projects:
             for one in world.listed("/tasks", {"project": project, **wanted}):
@@ -483,17 +525,33 @@ class Conformance:
             return gids(sorted((one for one in tasks if one[name]), key=lambda one: -_size(one[name])))
 
         task_gids = gids(tasks, "resource_subtype", "custom_type")
-        stories = [one for task in task_gids for one in world.listed(f"/tasks/{task}/stories", {"opt_fields": "resource_subtype"})]
-        parents_of_files = [(gid, world.listed("/attachments", {"parent": gid, "opt_fields": "host,resource_subtype"})) for gid in [*task_gids, *projects]]
+        stories = [
+            one
+            for task in task_gids
+            for one in world.listed(f"/tasks/{task}/stories", {"opt_fields": "resource_subtype"})
+        ]
+        parents_of_files = [
+            (gid, world.listed("/attachments", {"parent": gid, "opt_fields": "host,resource_subtype"}))
+            for gid in [*task_gids, *projects]
+        ]
         parents_of_files.sort(key=lambda found: -len(found[1]))
         files = [one for _, found in parents_of_files for one in found]
         sections = [(project, world.listed(f"/projects/{project}/sections")) for project in projects]
-        memberships = gids(world.listed(f"/workspaces/{organization}/workspace_memberships", {"opt_fields": "is_active,is_guest,vacation_dates"}), "is_active", "is_guest", "vacation_dates")
+        memberships = gids(
+            world.listed(
+                f"/workspaces/{organization}/workspace_memberships", {"opt_fields": "is_active,is_guest,vacation_dates"}
+            ),
+            "is_active",
+            "is_guest",
+            "vacation_dates",
+        )
         team_memberships = [(team, gids(world.listed(f"/teams/{team}/team_memberships"))) for team in teams]
         assigned.sort(reverse=True)
         workers = [user for _, user in assigned]
         lists = [world.data(f"/users/{user}/user_task_list", workspace)["gid"] for user in workers[:SOME]]
-        counted = sorted(((len(world.listed("/tasks", {"project": project})), project) for project in projects), reverse=True)
+        counted = sorted(
+            ((len(world.listed("/tasks", {"project": project})), project) for project in projects), reverse=True
+        )
         busy = [project for _, project in counted]
         within = [one["gid"] for project in busy for one in dict(sections)[project]]
 
@@ -519,19 +577,25 @@ class Conformance:
             "getTeamsForUser": each("user_gid", users, {"organization": organization}),
             "getTeam": each("team_gid", teams),
             "getTeamMemberships": asking("team", teams) + asking("user", users, workspace),
-            "getTeamMembership": each("team_membership_gid", [one for _, found in team_memberships for one in found][:MANY]),
+            "getTeamMembership": each(
+                "team_membership_gid", [one for _, found in team_memberships for one in found][:MANY]
+            ),
             "getTeamMembershipsForTeam": each("team_gid", teams),
             "getTeamMembershipsForUser": each("user_gid", users, workspace),
             "getProjects": asking("workspace", [organization]) + asking("team", teams),
             "getProject": each("project_gid", projects),
             "getProjectsForWorkspace": everything,
             "getProjectsForTeam": each("team_gid", teams),
-            "getSectionsForProject": each("project_gid", [project for project, _ in sorted(sections, key=lambda found: -len(found[1]))]),
+            "getSectionsForProject": each(
+                "project_gid", [project for project, _ in sorted(sections, key=lambda found: -len(found[1]))]
+            ),
             "getSection": each("section_gid", within[:MANY]),
             "getTasksForProject": each("project_gid", busy),
             "getTasksForSection": each("section_gid", within[:MANY]),
             "getTasksForTag": each("tag_gid", [tag for tag, _ in tagged.most_common()]),
-            "getTasks": asking("project", busy[:2]) + asking("section", within[:2]) + asking("assignee", workers, workspace),
+            "getTasks": asking("project", busy[:2])
+            + asking("section", within[:2])
+            + asking("assignee", workers, workspace),
             "getTask": each("task_gid", task_gids),
             "getSubtasksForTask": each("task_gid", with_most("num_subtasks")),
             "getDependenciesForTask": each("task_gid", with_most("dependencies")),
@@ -606,17 +670,20 @@ class Conformance:
 
     def never_seen(self):
         """Documented fields of full records that no answer had."""
-        for name in sorted({full_name(operation.record_name) for operation in self.operations.values()}):
+        names = sorted({full_name(operation.record_name) for operation in self.operations.values()})
+        # Which kinds of custom fields a record has is up to people: it is enough to see each on some record.
+        values = {path for name in names for path in self.seen[name] if path.startswith("custom_fields.")}
+        for name in names:
             for field in record(name).walk():
-                if field.path not in self.seen[name]:
-                    # Below what never was, one line is enough.
-                    above = field.path.rpartition(".")[0]
-                    path = f"{name}.{field.path}"
-                    if any(re.fullmatch(never, path) for never, _ in NEVER_ANSWERED):
-                        continue
-                    if not above or "value" in self.seen[name].get(above, ()):
-                        yield path
-
+                path = f"{name}.{field.path}"
+                if field.path in self.seen[name] or field.path in values:
+                    continue
+                if any(re.fullmatch(never, path) for never, _ in NEVER_ANSWERED):
+                    continue
+                # Below what never was, one line is enough.
+                above = field.path.rpartition(".")[0]
+                if not above or "value" in self.seen[name].get(above, ()):
+                    yield path
 
     def refusals_of_a_free_plan(self):
         """No search, and fewer requests than a test sends: refused as Asana refuses it."""
@@ -631,7 +698,9 @@ class Conformance:
         self.ask(users, subject, "too many requests", 429)
         wait = {name.lower(): value for name, value in answer.headers.items()}.get("retry-after", "")
         if answer.status != 429 or not wait.isdigit():
-            self.findings.add("getUsers", "too many requests", "", f"{answer.status} with Retry-After `{wait}`, not 429 with seconds")
+            self.findings.add(
+                "getUsers", "too many requests", "", f"{answer.status} with Retry-After `{wait}`, not 429 with seconds"
+            )
 
 
 def spread(records, key):

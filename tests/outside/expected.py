@@ -115,19 +115,19 @@ class Column:
             one = GID if self.kind == "&" else SCALARS[self.kind]
         return pa.list_(one) if self.many else one
 
-    def value(self, said):
+    def value(self, said, lists):
         """What the column holds of what the record says."""
         if said is None:
-            return None
-        return [self.one(element) for element in said] if self.many else self.one(said)
+            return [] if lists and self.many and self.kind in ("&", "{") else None
+        return [self.one(element, lists) for element in said] if self.many else self.one(said, lists)
 
-    def one(self, said):
+    def one(self, said, lists):
         if said is None:
             return None
         if self.kind == "&":
             return {"gid": said["gid"]}
         if self.kind == "{":
-            return row(self.inner, said)
+            return row(self.inner, said, lists)
         if self.kind == "@":
             return moment(said)
         if self.kind == "#":
@@ -175,14 +175,19 @@ def counted(columns, record):
     """What a record says, column by column. `display_value` is there only where no other value is: it is a copy."""
     said = {column.name: record.get(column.name) for column in columns}
     if "display_value" in said and "enum_options" not in said:
-        if any(says_something(value) for name, value in said.items() if re.fullmatch(r"\w+_values?", name) and name != "display_value"):
+        if any(
+            says_something(value)
+            for name, value in said.items()
+            if re.fullmatch(r"\w+_values?", name) and name != "display_value"
+        ):
             said["display_value"] = None
     return said
 
 
-def row(columns, record):
+def row(columns, record, lists=False):
+    """The columns of a record. With `lists` a list of objects that is not there reads as an empty one."""
     said = counted(columns, record)
-    return {column.name: column.value(said[column.name]) for column in columns}
+    return {column.name: column.value(said[column.name], lists) for column in columns}
 
 
 def schema(table):
@@ -193,17 +198,17 @@ def key(table, record):
     return f"{record['portfolio']}/{record['gid']}" if table == "portfolio_items" else record["gid"]
 
 
-def truth_row(table, record):
+def truth_row(table, record, lists):
     """The columns of a record of the truth."""
     if table == "portfolio_items":
         record = {**record, "portfolio": {"gid": record["portfolio"]}}
-    return row(TABLES[table], record)
+    return row(TABLES[table], record, lists)
 
 
-def table_of(table, records):
+def table_of(table, records, lists=False):
     """The whole table that must be there, sorted by key."""
     records = sorted(records, key=lambda record: key(table, record))
-    return pa.Table.from_pylist([truth_row(table, record) for record in records], schema(table))
+    return pa.Table.from_pylist([truth_row(table, record, lists) for record in records], schema(table))
 
 
 # -- the digest ----------------------------------------------------------------------------------------------------------

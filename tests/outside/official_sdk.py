@@ -86,7 +86,9 @@ def check():
                 f"task {task['gid']}: opt_fields brings exactly what it names and the gid: {sorted(task)}",
             )
             wanted = expected["assignee"] and {"gid": expected["assignee"]["gid"], "name": expected["assignee"]["name"]}
-            hold(task["assignee"] == wanted, f"task {task['gid']}: assignee.name is not the truth's: {task['assignee']}")
+            hold(
+                task["assignee"] == wanted, f"task {task['gid']}: assignee.name is not the truth's: {task['assignee']}"
+            )
 
         stories = {}
         for story in truth("stories"):

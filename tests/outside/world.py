@@ -333,7 +333,9 @@ def settings(world, store, place):
         lines += ["path_style = true", "allow_http = true"]
     lines += ["[pace]", "requests_per_minute = 1000000", "searches_per_minute = 1000000"]
     config.write_text("\n".join(lines) + "\n")
-    secrets = {name: store.environment[name] for name in store.environment if name.endswith("_KEY") or name.endswith("_ID")}
+    secrets = {
+        name: store.environment[name] for name in store.environment if name.endswith("_KEY") or name.endswith("_ID")
+    }
     return {"ASANA_BACKUP_CONFIG": str(config), "HOME": str(place), **secrets}
 
 
@@ -341,9 +343,7 @@ def duck(store=None):
     """DuckDB with the extensions that its wheels brought, and nothing fetched."""
     import duckdb
 
-    connection = duckdb.connect(
-        config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"}
-    )
+    connection = duckdb.connect(config={"autoinstall_known_extensions": "false", "autoload_known_extensions": "false"})
     for name in ("httpfs", "avro", "iceberg"):
         wheel = Path(importlib.import_module(f"duckdb_extension_{name}").__file__).parent
         file = wheel / "extensions" / f"v{duckdb.__version__}" / f"{name}.duckdb_extension"
@@ -351,11 +351,9 @@ def duck(store=None):
     connection.execute("SET TimeZone = 'UTC'")
     if store and store.endpoint:
         settings = store.environment
-        connection.execute(
-            f"""CREATE SECRET (TYPE s3, KEY_ID '{settings["AWS_ACCESS_KEY_ID"]}',
+        connection.execute(f"""CREATE SECRET (TYPE s3, KEY_ID '{settings["AWS_ACCESS_KEY_ID"]}',
             SECRET '{settings["AWS_SECRET_ACCESS_KEY"]}', REGION '{settings["AWS_REGION"]}',
-            ENDPOINT '{store.endpoint.removeprefix("http://")}', URL_STYLE 'path', USE_SSL false)"""
-        )
+            ENDPOINT '{store.endpoint.removeprefix("http://")}', URL_STYLE 'path', USE_SSL false)""")
     return connection
 
 
