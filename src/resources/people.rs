@@ -1,8 +1,7 @@
 //! The organization, its people and its teams.
 
 use crate::resources::columns::{
-    COMPACT_VALUES, Column, GID, Shape, TYPE, boolean, column, date, group, groups, many, one, text,
-    timestamp, word,
+    Column, GID, Shape, TYPE, VALUES, boolean, column, date, group, groups, many, one, text, timestamp, word,
 };
 use crate::resources::{Key, Listing, ParentOf, Resource};
 
@@ -34,14 +33,7 @@ pub(super) static USERS: Resource = Resource {
     parent: ParentOf::Organization,
     goes_with_parent: false,
     followed: true,
-    columns: &[
-        GID,
-        TYPE,
-        text("name"),
-        text("email"),
-        many("workspaces"),
-        groups("custom_fields", COMPACT_VALUES),
-    ],
+    columns: &[GID, TYPE, text("name"), text("email"), many("workspaces"), groups("custom_fields", VALUES)],
     never: &[("photo", SIGNED), ("custom_fields", OWN_TABLE)],
     // Not /workspaces/{gid}/users: it stops at 2,000 without telling.
     listings: &[Listing::root("getUsers", "/users", &[("workspace", "{organization}")]).essential()],

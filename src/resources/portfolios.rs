@@ -1,7 +1,7 @@
 //! Portfolios, and what is in them.
 
 use crate::resources::columns::{
-    COMPACT_VALUES, GID, Shape, TYPE, boolean, column, date, groups, many, one, text, timestamp, word,
+    GID, Shape, TYPE, VALUES, boolean, column, date, groups, many, one, text, timestamp, word,
 };
 use crate::resources::people::{OWN_TABLE, SETTINGS};
 use crate::resources::{Key, Listing, ParentOf, Resource};
@@ -28,7 +28,7 @@ pub(super) static PORTFOLIOS: Resource = Resource {
         one("created_by"),
         groups("custom_field_settings", SETTINGS),
         column("current_status_update", Shape::Reference(&["resource_type", "title", "resource_subtype"])),
-        groups("custom_fields", COMPACT_VALUES),
+        groups("custom_fields", VALUES),
         many("members"),
         one("owner"),
         one("workspace"),

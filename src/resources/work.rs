@@ -1,8 +1,8 @@
 //! Projects, sections, tasks, and what hangs below tasks.
 
 use crate::resources::columns::{
-    BARE, COMPACT_VALUES, GID, LIKES, OPTION, Shape, TASK, TYPE, VALUES, boolean, column, date, group,
-    groups, integer, many, number, one, text, timestamp, word,
+    BARE, GID, LIKES, OPTION, Shape, TASK, TYPE, VALUES, boolean, column, date, group, groups, integer, many,
+    number, one, text, timestamp, word,
 };
 use crate::resources::people::{OWN_TABLE, SIGNED};
 use crate::resources::{Column, Key, Listing, ParentOf, Resource};
@@ -78,7 +78,7 @@ pub(super) static PROJECTS: Resource = Resource {
         word("default_access_level"),
         word("minimum_access_level_for_customization"),
         word("minimum_access_level_for_sharing"),
-        groups("custom_fields", COMPACT_VALUES),
+        groups("custom_fields", VALUES),
         boolean("completed"),
         timestamp("completed_at"),
         one("completed_by"),

@@ -37,7 +37,7 @@ SECRET = {
 ALL_THE_SAME = {
     "custom_fields": (
         ("users", "projects", "portfolios"),
-        ("resource_subtype", "html_text_value", "people_value", "reference_value"),
+        ("html_text_value", "people_value", "reference_value"),
     )
 }
 """Values of custom fields that the file documents on tasks and forgets on other records, where it says compact fields:

@@ -15,7 +15,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 
-VALUES = """{gid resource_type resource_subtype number_value~ text_value html_text_value date_value{date# date_time@}
+VALUES = """{gid resource_type number_value~ text_value html_text_value date_value{date# date_time@}
 enum_value& multi_enum_values&* people_value&* reference_value&* display_value}*"""
 LIKES = "hearted? hearts{gid user&}* num_hearts% liked? likes{gid user&}* num_likes%"
 SETTINGS = "{gid resource_type is_important? custom_field& parent& project&}*"

@@ -142,7 +142,19 @@ class Proof:
     def run(self):
         """A run of the program over a world that stands still, and the truth of that world."""
         run_program(["run"], self.environment)
-        return State(self.latest(), {table: self.world.truth(table) for table in TABLES})
+        return State(self.latest(), self.truth())
+
+    def truth(self):
+        """What is true now. People who left are no members any more; those that records still refer to, and that Asana
+        still answers, belong into a copy all the same."""
+        truth = {table: self.world.truth(table) for table in TABLES}
+        members = {user["gid"] for user in truth["users"]}
+        for gid in sorted(set().union(*map(_people, truth.values())) - members):
+            answer = self.world.ask(f"/users/{gid}", {"opt_fields": ",".join(self.resources["users"])})
+            hold(answer.status in (200, 404), f"GET /users/{gid} answers {answer.status}")
+            if answer.status == 200:
+                truth["users"].append(answer.json["data"])
+        return truth
 
     def latest(self):
         names = sorted(key for key in self.store.keys("snapshots") if key.count("/") == 1)
@@ -432,6 +444,16 @@ def _tree(paths):
         for name in path.split("."):
             level = level.setdefault(name, {})
     return tree
+
+
+def _people(value):
+    """The gids of all people that a record, or many, refer to."""
+    if isinstance(value, list):
+        return set().union(*map(_people, value))
+    if not isinstance(value, dict):
+        return set()
+    found = set().union(*map(_people, value.values()))
+    return found | {value["gid"]} if value.get("resource_type") == "user" else found
 
 
 def _agrees(where, raw, truth, tree):
