@@ -1,6 +1,6 @@
 //! The place where the backup of one organization lives.
 //!
-//! In reading order: [`keys`] names every object; [`store`] is the door to the bucket or folder, and [`probe`] tries it; [`Repository`] says
+//! In reading order: [`keys`] names every object; [`store`] is the door to the bucket or folder, and [`probe()`] tries it; [`Repository`] says
 //! whose it is (`identity`), reads and commits snapshots (`snapshot`), stages what a commit names (`table`, and
 //! `iceberg`, with `avro`, for the table format) and publishes what was committed (`publish`); [`check_snapshot`] compares it all
 //! with what is really there.
