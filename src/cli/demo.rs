@@ -37,6 +37,8 @@ pub(super) async fn demo(arguments: &Arguments, demo: &DemoArguments) -> Result<
         size: demo.size,
         seed: demo.seed,
         epoch: clock.now(),
+        // A person is waiting, and wants to see every edit in the second backup.
+        search_lag: std::time::Duration::ZERO,
         ..Options::default()
     });
     let url = path.display().to_string();

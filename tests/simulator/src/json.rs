@@ -60,7 +60,9 @@ impl Select {
         match self {
             Self::Compact => (level == C).then_some(COMPACT),
             Self::Full => (level != O).then_some(default),
-            Self::All => Some(if matches!(default, Self::Full) { ALL } else { default }),
+            // Values of custom fields are a record's own, also where its full form has them compact.
+            Self::All if matches!(default, Self::Full) || name == "custom_fields" => Some(ALL),
+            Self::All => Some(default),
             Self::Only { compact, names } => names
                 .iter()
                 .find(|(known, _)| known == name)

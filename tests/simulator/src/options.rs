@@ -26,6 +26,8 @@ pub struct Options {
     pub life: Option<f64>,
     /// The plan has task search; without it search answers 402.
     pub search: bool,
+    /// How long search does not know of a change, at most; a sixth of it at least. Asana says 10 to 60 seconds.
+    pub search_lag: Duration,
     /// How long an offset token is good for. Asana does not say; ten minutes by default.
     pub offset_ttl: Duration,
     /// How long every answer takes; nothing by default.
@@ -43,6 +45,7 @@ impl Default for Options {
             epoch: DateTime::from_timestamp(1_782_864_000, 0).unwrap_or_default(), // 2026-07-01T00:00:00Z
             life: None,
             search: true,
+            search_lag: Duration::from_secs(60),
             offset_ttl: Duration::from_secs(600),
             latency: Duration::ZERO,
         }
@@ -53,5 +56,6 @@ impl Default for Options {
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) search: bool,
+    pub(crate) search_lag: Duration,
     pub(crate) offset_ttl: Duration,
 }

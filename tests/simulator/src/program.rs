@@ -40,6 +40,9 @@ pub struct Args {
     /// Edits a second that happen by themselves
     #[arg(long, value_name = "RATE")]
     pub life: Option<f64>,
+    /// How long search does not know of a change at most, in seconds
+    #[arg(long, default_value_t = 60)]
+    pub search_lag: u64,
     /// How long an offset token is good for, in seconds
     #[arg(long, default_value_t = 600)]
     pub offset_ttl: u64,
@@ -71,6 +74,7 @@ impl Args {
             epoch: self.epoch.unwrap_or_else(wall_clock),
             life: self.life,
             search: !self.free_plan,
+            search_lag: Duration::from_secs(self.search_lag),
             offset_ttl: Duration::from_secs(self.offset_ttl),
             latency: Duration::from_millis(self.latency),
         }

@@ -67,7 +67,8 @@ impl Simulator {
         let world = generate::world(options.size, options.seed);
         let mut life = Life::new(options.seed);
         life.pace(options.life, clock.now());
-        let rules = Rules { search: options.search, offset_ttl: options.offset_ttl };
+        let rules =
+            Rules { search: options.search, search_lag: options.search_lag, offset_ttl: options.offset_ttl };
         let nature = RwLock::new(Nature { world, life });
         Self { shared: Arc::new(Shared { options, rules, clock, nature, desk: Mutex::default() }) }
     }

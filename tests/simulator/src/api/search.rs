@@ -147,7 +147,12 @@ fn wanted<'a>(call: &Call<'a>) -> Result<Wanted<'a>, Refusal> {
 /// The version of an edited task that the index holds.
 fn indexed<'a>(call: &Call<'_>, id: u32, chain: &'a Chain<Task>) -> Option<&'a Task> {
     let seed = call.view.world.seed;
-    let lag = |since: Ms| 10_000 + (mix(seed, u64::from(id), since as u64) % 50_000) as Ms;
+    let most = call.rules.search_lag.as_millis() as u64;
+    let least = most / 6;
+    let lag = |since: Ms| match most - least {
+        0 => 0,
+        span => (least + mix(seed, u64::from(id), since as u64) % span) as Ms,
+    };
     chain.latest_where(|since| since == EARLIEST || since + lag(since) <= call.now)
 }
 

@@ -49,14 +49,15 @@ impl View<'_> {
         self.field(id, field, Some(&value), select, out);
     }
 
-    /// What a user, project or portfolio itself holds in custom fields: something for every fourth of them.
+    /// What a user, project or portfolio itself holds in custom fields: a few for most of them, of every kind.
     pub(super) fn own_fields(&self, kind: Kind, id: u32, select: &Select, out: &mut Vec<u8>) {
         let world = self.world;
         let mut rng = Rng::new(world.seed, 0x0f1e + kind as u64, u64::from(id));
-        let count = if rng.once_in(4) { 1 + rng.below(2) } else { 0 };
+        let count = if rng.once_in(4) { 0 } else { 3 + rng.below(3) as u32 };
+        let first = rng.id(world.plan.fields);
         let mut drawn: Vec<(u32, Value)> = Vec::new();
-        for _ in 0..count {
-            let field = rng.id(world.plan.fields);
+        for nth in 0..count {
+            let field = (first + nth) % world.plan.fields;
             if let Some(made) = world.fields.known(field, EARLIEST)
                 && drawn.iter().all(|(known, _)| *known != field)
             {

@@ -63,7 +63,7 @@ impl View<'_> {
                 self.named(Kind::UserSection, self.me * 4 + place as u32, name, select, out);
             });
         }
-        object.nested(F, "assigned_by", COMPACT, |out, select| {
+        object.nested(O, "assigned_by", COMPACT, |out, select| {
             maybe(self, Kind::User, row.assigned_by, select, out)
         });
         object.flag(F, "completed", row.completed.is_some());

@@ -39,6 +39,10 @@ pub(crate) fn make(world: &World, id: u32) -> Option<Story> {
     let mut rng = Rng::new(world.seed, 0x5702, u64::from(id));
     let (created, modified) = tasks::times(world, task);
     let event = event(world, &mut rng, task, created);
+    let event = match event {
+        Event::Liked if nth > 0 => liked(world, id - 1),
+        event => event,
+    };
     let comment = matches!(event, Event::Comment(_));
     Some(Story {
         task,
@@ -60,7 +64,7 @@ fn event(world: &World, rng: &mut Rng, task: u32, created: Ms) -> Event {
     let day = created.div_euclid(DAY) + rng.below(90) as i64;
     let other = rng.id(plan.tasks - tasks::PERSONAL_TASKS.min(plan.tasks - 1));
     let text = |rng: &mut Rng, form| Text::Seeded(form, rng.draw());
-    match rng.below(48) {
+    match rng.below(52) {
         0..26 => Event::Comment(text(rng, Form::Comment)),
         26 | 27 => Event::Assigned(1 + rng.id(plan.users)),
         28 => Event::Unassigned(1 + rng.id(plan.users)),
@@ -86,6 +90,14 @@ fn event(world: &World, rng: &mut Rng, task: u32, created: Ms) -> Event {
         45 => Event::SubtypeChanged("default_task", "milestone"),
         46 => Event::ApprovalChanged("pending", "approved"),
         _ => field_changed(world, rng, task, created),
+    }
+}
+
+/// A like, of the comment before if there is one.
+fn liked(world: &World, before: u32) -> Event {
+    match make(world, before) {
+        Some(Story { event: Event::Comment(_), .. }) => Event::CommentLiked(before),
+        _ => Event::Liked,
     }
 }
 

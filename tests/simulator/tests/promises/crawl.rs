@@ -116,6 +116,20 @@ async fn the_other_lists_are_those_of_the_truth_too() {
     assert_eq!(settings, truth(&simulator, "custom_field_settings"));
 }
 
+/// Whether the truth says all that an answer says; of what a record's own values are made of, it says more.
+fn holds(truth: &Value, answer: &Value) -> bool {
+    match (truth, answer) {
+        (Value::Object(truth), Value::Object(answer)) => {
+            answer.iter().all(|(name, value)| truth.get(name).is_some_and(|truth| holds(truth, value)))
+        }
+        (Value::Array(truth), Value::Array(answer)) => {
+            truth.len() == answer.len()
+                && truth.iter().zip(answer).all(|(truth, answer)| holds(truth, answer))
+        }
+        _ => truth == answer,
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn what_was_served_is_what_the_truth_says_of_that_moment() {
     let simulator = simulator(Size::Tiny);
@@ -145,7 +159,7 @@ async fn what_was_served_is_what_the_truth_says_of_that_moment() {
     for (table, gid, answer) in served {
         for (name, value) in answer.as_object().expect("a record") {
             if name != "custom_field_settings" && name != "html_text" {
-                assert_eq!(&then[&gid][name], value, "{table} {gid} {name}");
+                assert!(holds(&then[&gid][name], value), "{table} {gid} {name}: {value}");
             }
         }
     }
