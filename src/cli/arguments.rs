@@ -92,6 +92,17 @@ pub(super) struct DemoArguments {
     pub(super) seed: u64,
 }
 
+impl Command {
+    /// Whether it goes on until somebody stops it.
+    pub(super) fn serves(&self) -> bool {
+        #[cfg(feature = "demo")]
+        if matches!(self, Self::Simulate(_)) {
+            return true;
+        }
+        false
+    }
+}
+
 impl Arguments {
     /// What was typed, or set in the environment, over the config file.
     pub(super) fn overrides(&self) -> Overrides {

@@ -1,8 +1,7 @@
 """Reads a repository's tables with DuckDB and PyIceberg, and compares every row with what was written.
 
-    python3 -m venv venv && venv/bin/pip install -r tests/readback/requirements.txt
-    cargo run --example readback -- /tmp/repository /tmp/expected.json
-    venv/bin/python tests/readback/check_table.py /tmp/expected.json
+    cargo run --example history -- /tmp/repository /tmp/expected.json
+    python3 tests/outside/history.py /tmp/expected.json      # needs tests/outside/requirements.txt
 
 For an S3 store set AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY and, unless it is AWS, AWS_ENDPOINT_URL.
 

@@ -1,9 +1,9 @@
 //! Makes a repository with a history that readers may get wrong, and says what they should see.
 //!
-//! `cargo run --example readback -- <repository> <expected.json>`: a folder or an `s3://` URL that holds no repository
+//! `cargo run --example history -- <repository> <expected.json>`: a folder or an `s3://` URL that holds no repository
 //! yet. Thirty snapshots of `tasks`: a part of several row groups whose gids begin alike for more than 64 bytes;
 //! updates and deletions; enough small commits for manifests to be merged; one commit that changes nothing; and `tags`, a table
-//! without rows. `check_table.py` reads it. Made twice, it is the same to the byte. At the end sixteen writers race for one name.
+//! without rows. `history.py` reads it. Made twice, it is the same to the byte. At the end sixteen writers race for one name.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
