@@ -88,7 +88,7 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
     }
     if outcome.dangling_references > 0 {
         text.push_str(&format!(
-            "  {} references lead to objects that are gone\n",
+            "  references to objects that are gone: {}\n",
             outcome.dangling_references
         ));
     }

@@ -187,6 +187,31 @@ fn what_is_wrong_with_the_settings_is_exit_10_with_a_remedy() {
 }
 
 #[test]
+fn a_config_file_is_found_in_the_users_usual_place_and_serves_several_organizations() {
+    let served = Served::start(&[]);
+    let home = served.folder.path();
+    let place = home.join(".config/asana-backup");
+    std::fs::create_dir_all(&place).expect("a folder");
+    std::fs::write(home.join("token"), TOKEN).expect("a token file");
+    let section = |name: &str| {
+        format!(
+            "[organizations.{name}]\ngid = '{}'\ntoken_file = '{}'\nrepository = '{}'\nbase_url = '{}'\n\
+             filters.tables = ['teams']\n",
+            served.organization,
+            home.join("token").display(),
+            home.join(name).display(),
+            served.base_url,
+        )
+    };
+    std::fs::write(place.join("config.toml"), section("acme") + &section("umbrella")).expect("a config file");
+    let found = |arguments: &[&str]| program().args(arguments).env("HOME", home).output().expect("it runs");
+    let said = ends(&found(&["run", "--output", "json"]), 0);
+    assert_eq!(said.lines().filter(|line| line.contains("\"snapshot\":1,")).count(), 2, "{said}");
+    ends(&found(&["run", "--organization", "acme"]), 0);
+    assert_eq!(ends(&found(&["snapshots", "--output", "json"]), 0).matches("\"number\":").count(), 3);
+}
+
+#[test]
 fn new_gaps_are_exit_3_once() {
     let served = Served::start(&[]);
     let fault =
@@ -206,8 +231,8 @@ fn a_stopped_run_ends_with_its_signals_code_and_commits_nothing() {
     while !served.control("GET", "requests", "").contains("getStoriesForTask") {
         assert!(child.try_wait().expect("a child").is_none(), "the run was over before it was stopped");
     }
-    let killed =
-        Command::new("kill").args(["-TERM", &child.id().to_string()]).status().expect("kill is there");
+    let kill = format!("kill -TERM {}", child.id());
+    let killed = Command::new("sh").args(["-c", &kill]).status().expect("a shell is there");
     assert!(killed.success());
     assert_eq!(child.wait().expect("it ends").code(), Some(143));
     assert!(!served.repository().join("snapshots").exists(), "something was committed");
