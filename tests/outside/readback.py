@@ -12,6 +12,7 @@ import datetime
 import hashlib
 import json
 import os
+import re
 import select
 import sys
 import time
@@ -156,8 +157,12 @@ class Proof:
                 truth["users"].append(answer.json["data"])
         return truth
 
+    def committed(self):
+        """The keys of all snapshots. What a store in a folder calls by another name is still being written."""
+        return {key for key in self.store.keys("snapshots") if re.fullmatch(r"snapshots/\d{20}\.json", key)}
+
     def latest(self):
-        names = sorted(key for key in self.store.keys("snapshots") if key.count("/") == 1)
+        names = sorted(self.committed())
         hold(names, "after a run there is no snapshot")
         snapshot = self.store.json(names[-1])
         hold(
@@ -213,12 +218,12 @@ class Proof:
                 hold(one == other, f"{what}: row {key}: {name} is {one!r}, in truth {other!r}")
             hold(False, f"{what}: {name} differs from the truth, in a way that Python does not see")
 
-    def compare(self, state):
+    def compare(self, state, hint=True):
         """Both readers, by metadata and by hint."""
         for table in TABLES:
             metadata = state.snapshot["tables"][table]["metadata"]
             for reader in self.readers:
-                for how, named in (("by metadata", metadata), ("by hint", None)):
+                for how, named in (("by metadata", metadata), ("by hint", None))[: 2 if hint else 1]:
                     what = f"snapshot {state.number}, {table}, {reader.name} {how}"
                     self.same(what, table, reader, reader.read(table, named), state)
 
@@ -411,12 +416,15 @@ class Proof:
 
     # -- a run that is killed ----------------------------------------------------------------------------------------
 
-    def killed(self, state, when, reached):
-        """A run that is killed leaves nothing that a reader takes for a snapshot."""
-        snapshots, published = set(self.store.keys("snapshots")), self.published()
+    def killed(self, state, raws, when, reached):
+        """A run that is killed leaves nothing that a reader takes for a snapshot. Gives what is true for readers now.
+
+        Should the kill come too late, after the commit, then that snapshot is whole.
+        """
+        snapshots, published = self.committed(), self.published()
         process = start_program(["run"], self.environment)
         try:
-            until = time.monotonic() + PATIENCE
+            until = time.monotonic() + 10 * PATIENCE
             while not reached():
                 hold(process.poll() is None, f"the run ended before it could be killed {when}: {process.returncode}")
                 hold(time.monotonic() < until, f"the run never came to be killed {when}")
@@ -426,11 +434,15 @@ class Proof:
         finally:
             process.stderr.close()
             stop(process)
-        now = set(self.store.keys("snapshots"))
-        committed = {key for key in now - snapshots if key.count("/") == 1}
-        hold(not committed, f"killed {when}, the run left {sorted(committed)}")
+        committed = self.committed() - snapshots
+        if committed:
+            whole = State(self.latest(), self.truth())
+            hold(whole.number == state.number + 1, f"killed {when}, the run left {sorted(committed)}")
+            self.compare(whole, hint=False)
+            return whole, self.system(whole, raws)
         hold(self.published() == published, f"killed {when}, the run changed what readers go by")
         self.compare(state)
+        return state, raws
 
 
 def _lacks(snapshot):
@@ -535,12 +547,14 @@ def prove(place, store):
 
         live_a_little(world)
         before = requests(world)
-        proof.killed(second, "while it read", lambda: requests(world) > before + 200)
+        last, raws = proof.killed(second, raws, "while it read", lambda: requests(world) > before + 200)
+        hold(last is second, "a run that had hardly begun to read left a snapshot")
         parts = proof.parts()
-        proof.killed(second, "when its first part was there", lambda: proof.parts() - parts)
+        last, raws = proof.killed(second, raws, "when its first part was there", lambda: proof.parts() - parts)
         third = proof.run()
+        hold(third.number == last.number + 1, f"after snapshot {last.number} comes number {third.number}")
         proof.compare(third)
-        proof.travel(second, third)
+        proof.travel(last, third)
         raws = proof.system(third, raws)
         said.append("two killed runs")
 
