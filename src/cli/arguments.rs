@@ -90,6 +90,9 @@ pub(super) struct DemoArguments {
     /// Decides everything about it
     #[arg(long, default_value_t = 7)]
     pub(super) seed: u64,
+    /// The folder of its repository; where real backups go is none of its business
+    #[arg(long, default_value = "./demo-repository", value_name = "FOLDER")]
+    pub(super) folder: PathBuf,
 }
 
 impl Command {

@@ -1,7 +1,7 @@
 //! The verbs `demo` and `simulate`: the whole way of the data, without an Asana.
 
 use std::num::NonZeroU32;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use asana_simulator::{Options, Simulator, program};
 
@@ -15,8 +15,6 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::repository::Repository;
 use crate::verify;
 
-/// Where the demo's repository lives.
-const REPOSITORY: &str = "./demo-repository";
 /// Edits between the two backups.
 const EDITS: usize = 200;
 
@@ -31,7 +29,7 @@ pub(super) async fn simulate(arguments: program::Args) -> Result<u8> {
 /// Backs up a simulated organization twice, with life in between, and verifies both snapshots.
 pub(super) async fn demo(arguments: &Arguments, demo: &DemoArguments) -> Result<u8> {
     let clock = Clock::wall();
-    let path = PathBuf::from(arguments.repository.as_deref().unwrap_or(REPOSITORY));
+    let path = demo.folder.clone();
     make_room(&path)?;
     let simulator = Simulator::new(Options {
         size: demo.size,
@@ -95,7 +93,7 @@ fn make_room(path: &Path) -> Result<()> {
             ErrorKind::Config,
             format!("{} is there, and is not a demo's", path.display()),
         )
-        .remedy("name another folder with --repository, or move it away"));
+        .remedy("name another with --folder, or move it away"));
     }
     std::fs::remove_dir_all(path).map_err(failed)
 }

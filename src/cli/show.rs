@@ -87,10 +87,7 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
         }
     }
     if outcome.dangling_references > 0 {
-        text.push_str(&format!(
-            "  references to objects that are gone: {}\n",
-            outcome.dangling_references
-        ));
+        text.push_str(&format!("  references to objects that are gone: {}\n", outcome.dangling_references));
     }
     if !outcome.gaps.is_empty() {
         let (gaps, new) = (outcome.gaps.len(), outcome.new_gaps);

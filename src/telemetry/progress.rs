@@ -58,7 +58,10 @@ impl Progress {
     /// Says what is being done now.
     pub fn doing(&self, what: &'static str) {
         *self.doing.lock().expect("no holder panics") = what;
-        tracing::info!(step = what, "next step");
+        // On a terminal the line that redraws itself says so, and a log line would run into it.
+        if !stderr().is_terminal() {
+            tracing::info!(step = what, "next step");
+        }
     }
 
     /// Counts records of the resource at `place` in [`resources::ALL`].

@@ -15,6 +15,16 @@ async fn every_record_of_the_organization_is_in_the_first_snapshot() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn whoever_a_record_refers_to_is_in_the_copy_even_after_leaving() {
+    let world = World::tiny();
+    let outcome = world.run().await;
+    let members = world.truth("users");
+    let rows = world.rows(1, "users").await;
+    assert!(rows.keys().any(|user| !members.contains_key(user)), "nobody who left is there");
+    assert!(outcome.dangling_references > 0, "somebody who left does not answer any more");
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_any_life_the_next_snapshot_equals_the_organization_and_the_last_one_stays() {
     let world = World::new(Options { size: Size::Tasks(300), seed: 11, ..Options::default() });
     world.run().await;

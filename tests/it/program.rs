@@ -237,3 +237,25 @@ fn a_stopped_run_ends_with_its_signals_code_and_commits_nothing() {
     assert_eq!(child.wait().expect("it ends").code(), Some(143));
     assert!(!served.repository().join("snapshots").exists(), "something was committed");
 }
+
+#[test]
+fn the_demo_touches_no_folder_but_its_own() {
+    let place = tempfile::tempdir().expect("a folder");
+    let real = place.path().join("real");
+    let demo = |folder: &Path| {
+        let mut command = program();
+        command
+            .args(["demo", "--size", "tiny", "--folder"])
+            .arg(folder)
+            .env("ASANA_BACKUP_REPOSITORY", &real);
+        command.output().expect("it runs")
+    };
+    let own = place.path().join("own");
+    ends(&demo(&own), 0);
+    ends(&demo(&own), 0);
+    assert!(!real.exists(), "the demo went where real backups go");
+    std::fs::create_dir(&real).expect("a folder");
+    std::fs::write(real.join("precious"), "").expect("a file");
+    assert!(ends(&demo(&real), 10).contains("--folder"));
+    assert!(real.join("precious").exists());
+}
