@@ -1,7 +1,8 @@
 //! The sweep: finds the tasks that no listing leads to (in no project, assigned to nobody), by searching through
 //! all tasks in the order of their creation.
 //!
-//! The search has no paging and answers at most 100 tasks, so a window moves along `created_at`. Its index lags
+//! The search has no paging and answers at most 100 tasks, so a window moves along `created_at`. How many it answers
+//! when it could answer more is learnt from its answers: the end is an answer shorter than another was. Its index lags
 //! (Asana says 10 to 60 seconds, sometimes more): the sweep speaks for tasks created until [`LAG`] before it ended.
 
 use std::collections::BTreeSet;
@@ -20,8 +21,6 @@ use crate::resources::{self, Resource};
 /// How far the search's index may lag.
 const LAG: Duration = Duration::minutes(2);
 const OPERATION: &str = "searchTasksForWorkspace";
-/// The most tasks that one search answers.
-const MOST: usize = 100;
 
 /// A task as the search tells it: enough to know whether the walk has it.
 struct Hit {
@@ -45,7 +44,7 @@ impl Walk {
         let tasks = resources::by_table("tasks").expect("the one resource that search is for");
         let until = now() - LAG;
         let mut lacked = BTreeSet::new();
-        if !self.search(tasks, Along::Creation, &mut lacked).await? {
+        if !self.search(tasks, Along::Creation, &mut 0, &mut lacked).await? {
             return Ok(());
         }
         tracing::debug!(found = lacked.len(), "tasks that no listing led to");
@@ -59,9 +58,11 @@ impl Walk {
         &self,
         tasks: &'static Resource,
         along: Along,
+        most: &mut usize,
         lacked: &mut BTreeSet<Box<str>>,
     ) -> Result<bool> {
         let mut after: Option<DateTime<Utc>> = None;
+        let mut split = None;
         loop {
             let Some(hits) = self.ask(tasks, along, after).await? else { return Ok(false) };
             for hit in &hits {
@@ -69,7 +70,8 @@ impl Walk {
                     lacked.insert(hit.gid.as_str().into());
                 }
             }
-            let (Some(last), true) = (hits.last(), hits.len() >= MOST) else { return Ok(true) };
+            *most = hits.len().max(*most);
+            let (Some(last), true) = (hits.last(), hits.len() >= *most) else { return Ok(true) };
             let at = along.of(last);
             // Whether `after` includes its own instant is not documented: asking from just before it is right
             // either way, and the tasks met twice cost nothing. The window moves as long as its end is later.
@@ -78,10 +80,18 @@ impl Walk {
                 after = Some(next);
                 continue;
             }
-            if !self.split(tasks, along, at, lacked).await? {
+            if hits.len() == 1 {
+                return Ok(true);
+            }
+            if split == Some(at) {
+                // The same again from its own instant on: `after` includes it.
+                after = Some(at + Duration::milliseconds(1));
+                continue;
+            }
+            if !self.split(tasks, along, at, most, lacked).await? {
                 return Ok(false);
             }
-            after = Some(at);
+            (after, split) = (Some(at), Some(at));
         }
     }
 
@@ -91,12 +101,13 @@ impl Walk {
         tasks: &'static Resource,
         along: Along,
         at: DateTime<Utc>,
+        most: &mut usize,
         lacked: &mut BTreeSet<Box<str>>,
     ) -> Result<bool> {
         match along {
-            Along::Creation => Box::pin(self.search(tasks, Along::Modification(at), lacked)).await,
+            Along::Creation => Box::pin(self.search(tasks, Along::Modification(at), most, lacked)).await,
             Along::Modification(created) => {
-                let why = format!("more than {MOST} tasks were created at {created} and modified at {at}");
+                let why = format!("{most} tasks or more were created at {created} and modified at {at}");
                 self.findings().lack(tasks.table, why);
                 Ok(true)
             }

@@ -6,4 +6,5 @@ mod gaps;
 mod killed;
 mod pacing;
 mod program;
+mod sweep;
 mod world;
