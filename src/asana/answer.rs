@@ -55,6 +55,8 @@ pub struct Refusal {
     pub phrase: String,
     /// Asana's advice, if it gave some.
     pub help: Option<String>,
+    /// With a 412: the fresh sync token that comes with it.
+    pub sync: Option<String>,
 }
 
 impl fmt::Display for Refusal {
@@ -69,20 +71,20 @@ impl fmt::Display for Refusal {
 impl Refusal {
     /// A refusal that no status of Asana explains.
     pub(super) fn without_answer(phrase: impl Into<String>) -> Self {
-        Self { status: 0, phrase: phrase.into(), help: None }
+        Self { status: 0, phrase: phrase.into(), help: None, sync: None }
     }
 
     /// Reads Asana's `errors`; falls back on the name of the status.
     pub(super) fn read(status: StatusCode, body: &[u8]) -> Self {
-        let first =
-            serde_json::from_slice::<Errors>(body).ok().and_then(|body| body.errors.into_iter().next());
+        let errors = serde_json::from_slice::<Errors>(body).ok();
+        let (first, sync) = errors.map_or((None, None), |body| (body.errors.into_iter().next(), body.sync));
         let (said, help) = first.map_or((None, None), |first| match status {
             StatusCode::INTERNAL_SERVER_ERROR => (first.phrase.or(first.message), first.help),
             _ => (first.message.or(first.phrase), first.help),
         });
         let name = || status.canonical_reason().unwrap_or("no reason given").to_owned();
         let phrase = said.unwrap_or_else(name).chars().take(PHRASE_CHARACTERS).collect();
-        Self { status: status.as_u16(), phrase, help }
+        Self { status: status.as_u16(), phrase, help, sync: sync.filter(|sync| !sync.is_empty()) }
     }
 
     /// Whether Asana says that this was too much to ask for at once.
@@ -110,10 +112,35 @@ pub struct Records {
     pub began_at: DateTime<Utc>,
     /// When the answer was there to its last byte.
     pub seen_at: DateTime<Utc>,
-    /// Whether the listing ends with this page.
-    pub is_last: bool,
+    /// Where the listing goes on; none where it ends with this page.
+    pub next_offset: Option<String>,
     /// Whether this is the first page once more, because the listing had to start again: records repeat from here.
     pub restarted: bool,
+}
+
+/// What came of asking an event stream.
+#[derive(Clone, Debug)]
+pub enum Heard {
+    /// The events since the token that was sent.
+    Found(Events),
+    /// The token was missing, too old or already left behind: what happened until `sync` was given is not told.
+    Expired {
+        /// The token to go on with.
+        sync: String,
+    },
+    /// This token has no such stream, or there was no usable answer.
+    Refused(Refusal),
+}
+
+/// One answer of an event stream.
+#[derive(Clone, Debug)]
+pub struct Events {
+    /// The events, byte for byte as received.
+    pub events: Vec<Box<RawValue>>,
+    /// The token to go on with. Once it was used, the one before may be refused.
+    pub sync: String,
+    /// Whether more events wait already.
+    pub has_more: bool,
 }
 
 /// The envelope of every good answer.
@@ -121,6 +148,8 @@ pub struct Records {
 pub(super) struct Envelope<'a> {
     pub data: &'a RawValue,
     pub next_offset: Option<String>,
+    pub sync: Option<String>,
+    pub has_more: bool,
 }
 
 impl<'a> Envelope<'a> {
@@ -134,13 +163,24 @@ impl<'a> Envelope<'a> {
         }
         match wire.next_page {
             Some(next) if next.offset.is_empty() => Err("the answer's next page has no offset"),
-            next => Ok(Self { data: wire.data, next_offset: next.map(|next| next.offset) }),
+            next => Ok(Self {
+                data: wire.data,
+                next_offset: next.map(|next| next.offset),
+                sync: wire.sync.filter(|sync| !sync.is_empty()),
+                has_more: wire.has_more.unwrap_or(false),
+            }),
         }
     }
 
     /// Reads the records of a page.
     pub(super) fn records(&self) -> Result<Vec<Box<RawValue>>, &'static str> {
         serde_json::from_str(self.data.get()).map_err(|_| "the answer's data is not a list")
+    }
+
+    /// Reads the answer of an event stream.
+    pub(super) fn events(&self) -> Result<Events, &'static str> {
+        let sync = self.sync.clone().ok_or("the answer of the event stream has no token to go on with")?;
+        Ok(Events { events: self.records()?, sync, has_more: self.has_more })
     }
 }
 
@@ -149,6 +189,8 @@ struct WireEnvelope<'a> {
     #[serde(borrow)]
     data: &'a RawValue,
     next_page: Option<WireNextPage>,
+    sync: Option<String>,
+    has_more: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -159,6 +201,7 @@ struct WireNextPage {
 #[derive(Deserialize)]
 struct Errors {
     errors: Vec<WireError>,
+    sync: Option<String>,
 }
 
 #[derive(Deserialize)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use url::{Host, Url};
 
-use crate::asana::answer::{Answer, Found, Page, Records};
+use crate::asana::answer::{Answer, Found, Heard, Page, Records};
 use crate::asana::http::{self, Ask, Reply, RetryOptions, Transport};
 use crate::asana::pace::{Pacer, Queue};
 use crate::asana::pages::Pages;
@@ -106,10 +106,31 @@ impl Client {
                 records: reading.data,
                 began_at: reading.began_at,
                 seen_at: reading.seen_at,
-                is_last: true,
+                next_offset: None,
                 restarted: false,
             }),
             Reply::Refused(refusal) | Reply::TooMuch(refusal) => Page::Refused(refusal),
+        })
+    }
+
+    /// Asks an event stream what happened since `sync`; without it, for the first token.
+    pub async fn events(
+        &self,
+        operation: &'static str,
+        path: &str,
+        query: &[(String, String)],
+        sync: Option<&str>,
+    ) -> Result<Heard> {
+        let mut query = query.to_vec();
+        query.extend(sync.map(|sync| ("sync".to_owned(), sync.to_owned())));
+        let ask =
+            Ask { operation, path, query: &query, queue: Queue::All, can_shrink: false, is_heavy: false };
+        Ok(match self.send(&ask, |envelope| envelope.events()).await? {
+            Reply::Read(reading) => Heard::Found(reading.data),
+            Reply::Refused(refusal) | Reply::TooMuch(refusal) => match refusal.sync {
+                Some(sync) if refusal.status == 412 => Heard::Expired { sync },
+                _ => Heard::Refused(refusal),
+            },
         })
     }
 

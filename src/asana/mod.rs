@@ -20,7 +20,7 @@ mod statistics;
 mod tests;
 mod token;
 
-pub use answer::{Answer, Found, Page, Records, Refusal};
+pub use answer::{Answer, Events, Found, Heard, Page, Records, Refusal};
 pub use client::{Client, ClientOptions, Live};
 pub use http::{
     AnswerBody, NetworkOptions, RetryOptions, Transport, Verdict, transport_in_process,

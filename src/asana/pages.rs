@@ -77,6 +77,13 @@ impl Pages {
         }
     }
 
+    /// The same listing from `offset` on; should that have expired, from its beginning.
+    #[must_use]
+    pub fn from(mut self, offset: Option<String>) -> Self {
+        self.offset = offset;
+        self
+    }
+
     /// The next page, or `None` after the last one or after a refusal.
     pub async fn next(&mut self) -> Result<Option<Page>> {
         loop {
@@ -132,7 +139,7 @@ impl Pages {
             records: reading.data,
             began_at: reading.began_at,
             seen_at: reading.seen_at,
-            is_last: self.offset.is_none(),
+            next_offset: self.offset.clone(),
             restarted: std::mem::take(&mut self.restarted),
         })
     }

@@ -1,73 +1,286 @@
 //! The commit of a run: tables, then the snapshot, then what readers without a catalog follow.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
 use crate::asana::Client;
-use crate::backup::stage::{Ready, Stage};
-use crate::backup::{Outcome, Run, TableOutcome};
-use crate::crawl::{Findings, Scope};
+use crate::backup::journal::Planned;
+use crate::backup::proof::{Evidence, LISTINGS, SWEEP};
+use crate::backup::stage::{Last, Ready};
+use crate::backup::system;
+use crate::backup::work::Work;
+use crate::backup::{Outcome, TableOutcome, tenure};
+use crate::crawl::{self, Coverage, Scope};
 use crate::error::Result;
-use crate::model::{FORMAT_VERSION, Gap, Lane, Snapshot, SnapshotNumber, TableState, TokenIdentity};
+use crate::model::{
+    Counts, FORMAT_VERSION, Gap, Hash, Lane, Snapshot, SnapshotNumber, TableState, table_columns,
+};
 use crate::repository::{Committed, StageTable, commit_time};
 use crate::resources::{self, Resource};
 
-/// Makes the run's snapshot.
-pub(super) async fn commit(
-    run: &Run,
-    base: Option<&Committed>,
-    stage: &mut Stage,
-    findings: Findings,
-    mut token: TokenIdentity,
-    started_at: DateTime<Utc>,
-) -> Result<Outcome> {
-    let number = SnapshotNumber(base.map_or(1, |base| base.snapshot.number.0 + 1));
-    let mut ready = Vec::new();
-    for resource in resources::ALL.iter().copied() {
-        ready.push((resource, stage.finish(resource).await?));
+/// Fewer rows than this may go at once, however small their table is.
+const FEW: u64 = 10;
+/// More than one in so many rows of a table gone at once is held back.
+const TENTH: u64 = 10;
+/// What a gap is called that is about deletions held back.
+pub(super) const HELD: &str = "deletions";
+
+/// The number and the times of a snapshot to come.
+#[derive(Clone, Copy)]
+pub(super) struct Moment {
+    pub(super) number: SnapshotNumber,
+    pub(super) committed_at: DateTime<Utc>,
+}
+
+/// What a commit adds up.
+#[derive(Default)]
+struct Sums {
+    parts: u64,
+    bytes: u64,
+}
+
+/// What is held back, and by what.
+struct Holding {
+    held: Vec<(String, String)>,
+    last: Vec<Last>,
+}
+
+impl Work<'_> {
+    /// Commits the finished run.
+    pub(super) async fn commit(&mut self) -> Result<Outcome> {
+        let Holding { held, last } = self.hold_or_take_out().await?;
+        let (committed, sums) = self.commit_snapshot(held, last, true).await?;
+        let dangling = self.walk.findings().dangling;
+        let gaps = self.gaps.all();
+        let new_gaps = self.gaps.new_at(committed.snapshot.committed_at, &self.known_gaps);
+        Ok(outcome(committed.snapshot, gaps, new_gaps, dangling, &sums))
     }
-    let parts = ready.iter().map(|(_, ready)| ready.added.len() + ready.deletes.len()).sum::<usize>() as u64;
-    let bytes = ready
-        .iter()
-        .flat_map(|(_, ready)| ready.added.iter().chain(&ready.deletes))
-        .map(|one| one.part.bytes)
-        .sum();
-    let committed_at = commit_time(run.clock.now(), base.map(|base| &base.snapshot))?;
-    let mut tables = BTreeMap::new();
-    for (resource, ready) in ready {
-        let state = table(run, base, resource, ready, &findings, (number, committed_at, started_at)).await?;
-        tables.insert(resource.table.to_owned(), state);
+
+    /// Commits what was read so far, and goes on: hours of reading are soon of use.
+    pub(super) async fn commit_so_far(&mut self) -> Result<()> {
+        self.flush().await?;
+        let held = self.base_held().await?;
+        let (committed, _) = self.commit_snapshot(held, Vec::new(), false).await?;
+        tenure::renew(self.run, self.id, committed.snapshot.number).await?;
+        self.base = Some(committed);
+        self.commit_again();
+        Ok(())
     }
-    let (gaps, new_gaps) = gaps(run, base, findings.gaps).await?;
-    token.probes = findings.probes;
-    let scope = Scope::new(&run.filters.tables);
-    let complete = gaps.is_empty()
-        && resources::ALL.iter().filter(|resource| scope.keeps(resource)).all(|resource| {
-            tables.get(resource.table).is_some_and(|state: &TableState| state.proof.complete)
-        });
-    let snapshot = Snapshot {
-        format: FORMAT_VERSION,
-        number,
-        previous: base.map(|base| base.sha256),
-        run: run.id,
-        organization: run.repository.organization().to_owned(),
-        program: env!("CARGO_PKG_VERSION").to_owned(),
-        resources: resources::VERSION,
-        started_at,
-        committed_at,
-        complete,
-        token,
-        filters: BTreeMap::from([("tables".to_owned(), run.filters.tables.clone())]),
-        tables,
-        gap_count: gaps.len() as u64,
-        gaps: run.repository.put_list(&gaps).await?,
-        requests: by_operation(&run.client),
-    };
-    let committed = run.repository.commit(&snapshot).await?;
-    tracing::info!(snapshot = %number, complete, "snapshot committed");
-    run.repository.publish(&committed.snapshot).await?;
-    Ok(outcome(committed.snapshot, gaps, new_gaps, findings.dangling, parts, bytes))
+
+    async fn base_held(&self) -> Result<Vec<(String, String)>> {
+        match &self.base {
+            Some(base) => self.run.repository.list(base.snapshot.held).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Decides whether what is proven gone goes. Somebody else's token sees other things, and a tenth of a table does
+    /// not go every day: then a person has to say so.
+    async fn hold_or_take_out(&mut self) -> Result<Holding> {
+        let reason = self.reason_to_hold();
+        let mut held = self.base_held().await?;
+        let everything = self.planned.as_ref().is_some_and(|planned| planned.everything.is_some());
+        let Some(reason) = reason else {
+            if everything || self.run.accept_deletions {
+                held.clear();
+                self.gaps.close_scope(HELD);
+            }
+            return Ok(Holding { held, last: self.stage.take_out().await? });
+        };
+        let now = self.run.clock.now();
+        let mut by_table: BTreeMap<&str, u64> = BTreeMap::new();
+        for (resource, key) in self.stage.hold() {
+            *by_table.entry(resource.table).or_default() += 1;
+            held.push((resource.table.to_owned(), key.into()));
+        }
+        held.sort();
+        held.dedup();
+        for (table, count) in by_table {
+            tracing::warn!(table, count, reason, "deletions are held back");
+            self.gaps.met(Gap {
+                table: table.to_owned(),
+                scope: HELD.to_owned(),
+                gid: self.walk.organization().to_owned(),
+                status: 404,
+                phrase: format!("{count} deletions are held back until --accept-deletions: {reason}"),
+                first_seen: now,
+                last_seen: now,
+                accepted: None,
+            });
+        }
+        Ok(Holding { held, last: Vec::new() })
+    }
+
+    fn reason_to_hold(&self) -> Option<String> {
+        if self.run.accept_deletions {
+            return None;
+        }
+        let gone = |resource: &Resource| self.stage.gone_of(resource).count() as u64;
+        let before = self.base.as_ref().map(|base| &base.snapshot.token);
+        if let Some(before) = before.filter(|before| before.gid != self.token.gid)
+            && resources::ALL.iter().any(|resource| gone(resource) > 0)
+        {
+            return Some(format!("the token is {}'s now, and was {}'s", self.token.gid, before.gid));
+        }
+        resources::ALL.iter().find_map(|resource| {
+            let (gone, rows) = (gone(resource), self.stage.counts(resource).rows);
+            (gone > FEW && gone * TENTH > rows)
+                .then(|| format!("{gone} of {rows} {} at once", resource.table))
+        })
+    }
+
+    async fn commit_snapshot(
+        &mut self,
+        held: Vec<(String, String)>,
+        last: Vec<Last>,
+        is_finished: bool,
+    ) -> Result<(Committed, Sums)> {
+        let base = self.base.take();
+        let snapshot = self.stage_snapshot(base.as_ref(), held, last, is_finished).await;
+        self.base = base;
+        let (snapshot, deletes, sums) = snapshot?;
+        let committed = self.run.repository.commit(&snapshot).await?;
+        self.stage.committed(deletes);
+        let (number, complete) = (snapshot.number, snapshot.complete);
+        tracing::info!(snapshot = %number, complete, "snapshot committed");
+        self.run.repository.publish(&committed.snapshot).await?;
+        Ok((committed, sums))
+    }
+
+    async fn stage_snapshot(
+        &mut self,
+        base: Option<&Committed>,
+        held: Vec<(String, String)>,
+        last: Vec<Last>,
+        is_finished: bool,
+    ) -> Result<(Snapshot, Vec<Vec<crate::model::Part>>, Sums)> {
+        let run = self.run;
+        let number = SnapshotNumber(base.map_or(1, |base| base.snapshot.number.0 + 1));
+        let mut ready = Vec::new();
+        for resource in resources::ALL.iter().copied() {
+            ready.push((resource, self.stage.finish(resource).await?));
+        }
+        let committed_at = commit_time(run.clock.now(), base.map(|base| &base.snapshot))?;
+        let moment = Moment { number, committed_at };
+        let coverage = self.coverage(base, is_finished).await?;
+        let (findings, gaps) = (self.walk.findings(), self.gaps.all());
+        let evidence = Evidence {
+            base: base.map(|base| &base.snapshot),
+            planned: self.planned.as_ref(),
+            findings: &findings,
+            gaps: &gaps,
+            coverage: &coverage,
+            started_at: self.started_at,
+            is_finished,
+        };
+        let lacks = evidence.lacks();
+        let (mut tables, mut deletes, mut sums) = (BTreeMap::new(), Vec::new(), Sums::default());
+        for (resource, ready) in ready {
+            let entering = ready.added.iter().chain(&ready.deletes);
+            sums.parts += entering.clone().count() as u64;
+            sums.bytes += entering.map(|one| one.part.bytes).sum::<u64>();
+            deletes.push(ready.deletes.iter().map(|one| one.part.clone()).collect());
+            let proof = evidence.proof(resource, self.walk.scope(), &lacks);
+            let state = self.stage_table(base, resource, ready, proof, moment).await?;
+            tables.insert(resource.table.to_owned(), state);
+        }
+        let complete = is_finished && is_complete(&evidence, self.walk.scope(), committed_at);
+        let mut token = self.token.clone();
+        token.probes = findings.probes;
+        if let Some(base) = base.filter(|base| base.snapshot.token.gid == token.gid) {
+            for (lane, answer) in &base.snapshot.token.probes {
+                token.probes.entry(lane.clone()).or_insert_with(|| answer.clone());
+            }
+        }
+        let mut snapshot = Snapshot {
+            format: FORMAT_VERSION,
+            number,
+            previous: base.map(|base| base.sha256),
+            run: self.id,
+            writer: run.id,
+            organization: run.repository.organization().to_owned(),
+            program: env!("CARGO_PKG_VERSION").to_owned(),
+            resources: resources::VERSION,
+            started_at: self.started_at,
+            committed_at,
+            complete,
+            continues: (!is_finished).then(|| self.journal.segments()),
+            plan: self.plan_in_words(),
+            changed_until: self.started_at,
+            cursors: run.repository.put_list(&self.walk.cursors()).await?,
+            coverage: run.repository.put_list(&coverage).await?,
+            lacks,
+            held_count: held.len() as u64,
+            held: run.repository.put_list(&held).await?,
+            token,
+            filters: BTreeMap::from([("tables".to_owned(), run.filters.tables.clone())]),
+            tables,
+            gap_count: gaps.len() as u64,
+            gaps: run.repository.put_list(&gaps).await?,
+            requests: by_operation(&run.client),
+        };
+        system::stage(&run.repository, base, &mut snapshot, &gaps, &coverage, &last).await?;
+        Ok((snapshot, deletes, sums))
+    }
+
+    /// What was walked when, with what this run walked, once it is over.
+    async fn coverage(&self, base: Option<&Committed>, is_finished: bool) -> Result<Vec<Coverage>> {
+        let mut coverage: Vec<Coverage> = match base {
+            Some(base) => self.run.repository.list(base.snapshot.coverage).await?,
+            None => Vec::new(),
+        };
+        let Some(planned) = self.planned.as_ref().filter(|_| is_finished) else { return Ok(coverage) };
+        let everything = planned.everything.is_some();
+        if planned.walks() {
+            crawl::cover(&mut coverage, [LISTINGS.to_owned()], self.started_at);
+        }
+        if everything {
+            crawl::cover(&mut coverage, crawl::Slices::all().scopes(), self.started_at);
+        } else {
+            crawl::cover(&mut coverage, planned.slices.scopes(), self.started_at);
+        }
+        if let Some(until) = self.walk.findings().swept_until {
+            crawl::cover(&mut coverage, [SWEEP.to_owned()], until);
+        }
+        Ok(coverage)
+    }
+
+    /// The state of one table: as it was, where nothing changed.
+    async fn stage_table(
+        &self,
+        base: Option<&Committed>,
+        resource: &'static Resource,
+        ready: Ready,
+        proof: crate::model::Proof,
+        moment: Moment,
+    ) -> Result<TableState> {
+        let walked = self.planned.as_ref().is_some_and(Planned::walks);
+        let staged = StageTable {
+            table: resource.table,
+            columns: &table_columns(resource),
+            previous: base.and_then(|base| base.snapshot.tables.get(resource.table)),
+            number: moment.number,
+            committed_at: moment.committed_at,
+            writer: self.run.id,
+            added: ready.added,
+            deletes: ready.deletes,
+            removed: Vec::new(),
+            lane: if walked { Lane::Walk } else { Lane::Changes },
+            proof,
+            counts: ready.counts,
+        };
+        self.run.repository.stage_table(staged).await
+    }
+}
+
+/// Whether every table is proven, but for the gaps that somebody accepted.
+pub(super) fn is_complete(evidence: &Evidence<'_>, scope: &Scope, now: DateTime<Utc>) -> bool {
+    let open: Vec<Gap> = evidence.gaps.iter().filter(|gap| !gap.is_accepted(now)).cloned().collect();
+    let evidence = Evidence { gaps: &open, ..*evidence };
+    let lacks = evidence.lacks();
+    let mut kept = resources::ALL.iter().copied().filter(|resource| scope.keeps(resource));
+    open.is_empty() && kept.all(|resource| evidence.proof(resource, scope, &lacks).complete)
 }
 
 fn by_operation(client: &Client) -> BTreeMap<String, u64> {
@@ -79,64 +292,15 @@ fn by_operation(client: &Client) -> BTreeMap<String, u64> {
         .collect()
 }
 
-/// The state of one table: as it was, where nothing changed.
-async fn table(
-    run: &Run,
-    base: Option<&Committed>,
-    resource: &'static Resource,
-    ready: Ready,
-    findings: &Findings,
-    (number, committed_at, started_at): (SnapshotNumber, DateTime<Utc>, DateTime<Utc>),
-) -> Result<TableState> {
-    let previous = base.and_then(|base| base.snapshot.tables.get(resource.table));
-    let proof = if Scope::new(&run.filters.tables).keeps(resource) {
-        findings.proof(resource, started_at)
-    } else {
-        Findings::left_out(started_at)
-    };
-    let staged = StageTable {
-        resource,
-        previous,
-        number,
-        committed_at,
-        run: run.id,
-        added: ready.added,
-        deletes: ready.deletes,
-        lane: Lane::Walk,
-        proof,
-        counts: ready.counts,
-    };
-    run.repository.stage_table(staged).await
-}
-
-/// The gaps, each with when it was first seen, and how many the base did not have.
-async fn gaps(run: &Run, base: Option<&Committed>, mut gaps: Vec<Gap>) -> Result<(Vec<Gap>, u64)> {
-    let known: Vec<Gap> = match base {
-        Some(base) => run.repository.list(base.snapshot.gaps).await?,
-        None => Vec::new(),
-    };
-    let key = |gap: &Gap| (gap.table.clone(), gap.scope.clone(), gap.gid.clone());
-    let first_seen: HashMap<_, _> = known.iter().map(|gap| (key(gap), gap.first_seen)).collect();
-    let mut new = 0;
-    for gap in &mut gaps {
-        match first_seen.get(&key(gap)) {
-            Some(first) => gap.first_seen = *first,
-            None => new += 1,
-        }
-    }
-    gaps.sort_by_key(key);
-    Ok((gaps, new))
-}
-
 fn outcome(
     snapshot: Snapshot,
     gaps: Vec<Gap>,
     new_gaps: u64,
     dangling_references: u64,
-    parts: u64,
-    bytes: u64,
+    sums: &Sums,
 ) -> Outcome {
     let table = |state: TableState| TableOutcome { counts: state.counts, proof: state.proof };
+    let of_asana = |(name, _): &(String, TableState)| !name.starts_with('_');
     Outcome {
         organization: snapshot.organization,
         run: snapshot.run,
@@ -144,12 +308,30 @@ fn outcome(
         complete: snapshot.complete,
         started_at: snapshot.started_at,
         committed_at: snapshot.committed_at,
-        tables: snapshot.tables.into_iter().map(|(name, state)| (name, table(state))).collect(),
+        plan: snapshot.plan,
+        tables: snapshot
+            .tables
+            .into_iter()
+            .filter(of_asana)
+            .map(|(name, state)| (name, table(state)))
+            .collect(),
         gaps,
         new_gaps,
+        held_deletions: snapshot.held_count,
         dangling_references,
         requests: snapshot.requests,
-        parts,
-        bytes,
+        parts: sums.parts,
+        bytes: sums.bytes,
     }
+}
+
+/// The sum of what a snapshot's run did to Asana's tables.
+pub(super) fn sum(snapshot: &Snapshot, of: fn(&Counts) -> u64) -> u64 {
+    let tables = snapshot.tables.iter().filter(|(name, _)| !name.starts_with('_'));
+    tables.map(|(_, state)| of(&state.counts)).sum()
+}
+
+/// The digest of an empty list names nothing: for snapshots that have none.
+pub(super) fn is_same(one: Option<Hash>, other: Hash) -> bool {
+    one == Some(other)
 }

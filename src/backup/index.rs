@@ -17,10 +17,8 @@ const CACHE_BYTES: usize = 16 << 20;
 /// Where a row is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum At {
-    /// In a part of the base snapshot.
-    Live(Position),
-    /// In a part that this run has sealed.
-    Sealed(Position),
+    /// In a part, be it of the base snapshot or one that this run has sealed.
+    Part(Position),
     /// In a part that is still open.
     Open,
 }
@@ -114,7 +112,7 @@ impl Index {
             let mut known = known.map(|value| Row::decode(value.value())).transpose()?.ok_or_else(|| {
                 Error::new(ErrorKind::Bug, format!("row {key} was sealed and never staged"))
             })?;
-            known.at = At::Sealed(Position { part, row });
+            known.at = At::Part(Position { part, row });
             table.insert(&*name, &*known.encode()).map_err(|cause| failed(&cause))?;
         }
         Ok(())
@@ -148,9 +146,8 @@ impl Index {
 impl Row {
     fn encode(&self) -> Vec<u8> {
         let (tag, position) = match self.at {
-            At::Live(position) => (0, position),
-            At::Sealed(position) => (1, position),
-            At::Open => (2, Position { part: 0, row: 0 }),
+            At::Part(position) => (0, position),
+            At::Open => (1, Position { part: 0, row: 0 }),
         };
         let mut bytes = Vec::with_capacity(72);
         bytes.push(tag);
@@ -180,8 +177,7 @@ impl Row {
             };
             let position = Position { part: u32::from_le_bytes(*part), row: u32::from_le_bytes(*row) };
             let at = match tag {
-                0 => At::Live(position),
-                1 => At::Sealed(position),
+                0 => At::Part(position),
                 _ => At::Open,
             };
             Some(Self {
@@ -221,7 +217,7 @@ mod tests {
             let row = Row {
                 ordinal: 7,
                 hash: Hash::of(b"x"),
-                at: At::Sealed(Position { part: 3, row: 9 }),
+                at: At::Part(Position { part: 3, row: 9 }),
                 modified: modified(None),
                 parent,
             };

@@ -1,37 +1,45 @@
 //! The verb `run`: one attempt to bring a repository up to date.
 //!
-//! Rule: parts first, then the tables' metadata, then the snapshot by conditional create: that is the commit; only
-//! then what readers without a catalog follow. A run that ends anywhere before the commit leaves objects that
+//! Rule: the cursors first, then the walk, then what changed meanwhile, until nothing does: every record equals a version
+//! that was true at some moment of the run, and nothing alive throughout is absent. Parts first, then the tables'
+//! metadata, then the snapshot by conditional create: that is the commit; only then what readers without a catalog
+//! follow. A run that ends anywhere before the commit leaves a journal that the next one goes on with, and objects that
 //! nothing names; one that ends after it leaves a hint that the next run repairs.
 
+mod accept;
 mod commit;
+mod flow;
+mod gaps;
 mod identity;
 mod index;
+mod journal;
+mod lookup;
+mod proof;
 mod removal;
 mod stage;
+mod system;
+mod tenure;
+mod work;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Duration, Utc};
 use serde::Serialize;
 use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
 
 use crate::asana::Client;
 use crate::clock::Clock;
 use crate::config::Filters;
-use crate::crawl::{Event, Scope, Walk};
-use crate::error::{Error, ErrorKind, Result};
+use crate::crawl::Plan;
+use crate::error::Result;
 use crate::model::{Counts, Gap, Proof, RunId, SnapshotNumber};
-use crate::repository::{Committed, Repository};
-use crate::resources;
+use crate::repository::Repository;
 use crate::telemetry::Progress;
 
-use index::Index;
-use stage::Stage;
-
-/// Pages of records that wait for staging: at most a hundred records each, a few MiB in all.
-const QUEUED_PAGES: usize = 8;
+pub use accept::{Accept, accept};
+pub use tenure::PATIENCE;
 
 /// What a run needs.
 #[derive(Debug)]
@@ -44,8 +52,23 @@ pub struct Run {
     pub repository: Repository,
     /// What to read.
     pub filters: Filters,
-    /// Identifies this run.
+    /// Identifies this process, and the run unless it goes on with an unfinished one.
     pub id: RunId,
+    /// Names whoever runs, for claims: the same name takes over its own claim at once, so whoever gives it has made sure
+    /// that nobody else of that name is at work.
+    pub holder: String,
+    /// Whether to walk everything, whatever was walked lately.
+    pub full: bool,
+    /// Whether deletions that would be held back may happen.
+    pub accept_deletions: bool,
+    /// How long it may take until everything was walked again.
+    pub reconcile: Duration,
+    /// How often a first copy commits what it has so far.
+    pub commit_every: std::time::Duration,
+    /// Ends the run where it stands: what was read is kept for the next one.
+    pub stop: CancellationToken,
+    /// Is told the plan, once there is one.
+    pub planned: Option<mpsc::UnboundedSender<Plan>>,
     /// Questions that may be open at once.
     pub workers: usize,
     /// Records of all open parts together, in bytes of JSON.
@@ -63,8 +86,10 @@ pub struct Outcome {
     pub run: RunId,
     /// The snapshot it committed.
     pub snapshot: SnapshotNumber,
-    /// Whether every table is proven complete.
+    /// Whether every table is proven complete, but for accepted gaps.
     pub complete: bool,
+    /// What the run set out to do, in words.
+    pub plan: String,
     /// When it began.
     pub started_at: DateTime<Utc>,
     /// When it was committed.
@@ -75,6 +100,8 @@ pub struct Outcome {
     pub gaps: Vec<Gap>,
     /// Gaps that the snapshot before did not have.
     pub new_gaps: u64,
+    /// Deletions that are held back until somebody accepts them.
+    pub held_deletions: u64,
     /// References that lead to objects which are gone.
     pub dangling_references: u64,
     /// Requests sent, by operation.
@@ -98,82 +125,5 @@ pub struct TableOutcome {
 /// Backs up one organization.
 pub async fn run(run: Run) -> Result<Outcome> {
     let organization = run.repository.organization().to_owned();
-    one_run(run).await.map_err(|error| error.doing(format!("back up {organization}")))
-}
-
-async fn one_run(run: Run) -> Result<Outcome> {
-    let started_at = run.clock.now();
-    let base = run.repository.latest().await?;
-    if let Some(base) = &base {
-        run.progress.doing("repair what the last run left");
-        run.repository.publish(&base.snapshot).await?;
-    }
-    let identity = identity::of(&run.client).await?;
-    run.progress.doing("compare with what is there");
-    let folder = tempfile::tempdir()
-        .map_err(|cause| Error::new(ErrorKind::Unavailable, format!("make a scratch folder: {cause}")))?;
-    let mut stage = load(&run, base.as_ref(), Index::new(folder.path())?, started_at).await?;
-    let scope = Scope::new(&run.filters.tables);
-    let walk = Walk::new(
-        run.client.clone(),
-        run.clock.clone(),
-        run.repository.organization(),
-        scope.clone(),
-        run.workers,
-        Arc::clone(&run.progress),
-    );
-    run.progress.doing("walk");
-    staged(&mut stage, |told| {
-        let walk = walk.clone();
-        async move { walk.everything(&told).await }
-    })
-    .await?;
-    if resources::ALL.iter().any(|resource| resource.swept_with_tasks() && scope.reads(resource)) {
-        run.progress.doing("sweep");
-        staged(&mut stage, |told| {
-            let (walk, clock) = (walk.clone(), run.clock.clone());
-            async move { walk.sweep(&told, || clock.now()).await }
-        })
-        .await?;
-    }
-    run.progress.doing("ask for what is missing");
-    removal::settle(&walk, &mut stage, &scope).await?;
-    run.progress.doing("commit");
-    let findings = walk.into_findings();
-    commit::commit(&run, base.as_ref(), &mut stage, findings, identity, started_at).await
-}
-
-/// Loads every table's rows into the index.
-async fn load(run: &Run, base: Option<&Committed>, index: Index, started_at: DateTime<Utc>) -> Result<Stage> {
-    let mut stage = Stage::new(run.repository.clone(), run.id, started_at, index, run.open_bytes);
-    for resource in resources::ALL {
-        let state = base.and_then(|base| base.snapshot.tables.get(resource.table));
-        let ids = run.repository.field_ids(resource, state).await?;
-        let (parts, deletes) = match state {
-            Some(state) => {
-                let objects = run.repository.objects(state).await?;
-                (objects.parts, objects.deletes)
-            }
-            None => (Vec::new(), Vec::new()),
-        };
-        stage
-            .load(resource, ids, parts, &deletes)
-            .await
-            .map_err(|error| error.doing(format!("read the live rows of {}", resource.table)))?;
-    }
-    Ok(stage)
-}
-
-/// Runs a crawl and the staging of what it tells side by side. The first failure ends both and is the one reported;
-/// whoever then finds its queue closed says so quietly.
-async fn staged<F, T>(stage: &mut Stage, crawl: impl FnOnce(mpsc::Sender<Event>) -> F) -> Result<T>
-where
-    F: Future<Output = Result<T>>,
-{
-    let (told, events) = mpsc::channel(QUEUED_PAGES);
-    let (crawled, taken) = tokio::join!(crawl(told), stage.take(events));
-    match (crawled, taken) {
-        (_, Err(error)) => Err(error),
-        (crawled, Ok(())) => crawled,
-    }
+    flow::run(&run).await.map_err(|error| error.doing(format!("back up {organization}")))
 }

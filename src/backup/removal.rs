@@ -1,84 +1,150 @@
-//! Taking out what is proven gone.
+//! Settling what a run did not meet, although the repository has it.
 //!
-//! Rule: absence alone proves nothing. A row that the run did not meet goes when what it hangs below is proven gone;
-//! else when the object itself answers 404; a relation, which cannot be asked for, when its parent's listing was
-//! read to its end without it, twice: pages are positions, so life on an earlier page can hide a row once. Anything
-//! else stays as it is.
+//! Rule: absence alone proves nothing. A row is asked about when the listing that would name it was read to its end
+//! without it; it is proven gone when what it hangs below is, else when the object itself answers 404; a relation,
+//! which cannot be asked for, when its parent's listing was read to its end without it, twice: pages are positions, so
+//! life on an earlier page can hide a row once. Anything else stays as it is.
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::backup::stage::{Missing, Stage};
-use crate::backup::staged;
-use crate::crawl::{Scope, Walk};
+use crate::backup::journal::Planned;
+use crate::backup::stage::Missing;
+use crate::backup::work::Work;
+use crate::crawl::{Unit, Why};
 use crate::error::Result;
-use crate::resources::{self, Resource};
+use crate::resources::{self, Below, Resource};
 
 /// Settles every missing row, parents before what hangs below them.
-pub(super) async fn settle(walk: &Walk, stage: &mut Stage, scope: &Scope) -> Result<()> {
-    // By gid, which is unique over all tables.
-    let mut gone: HashSet<Box<str>> = HashSet::new();
-    for resource in resources::ALL.iter().copied().filter(|resource| scope.keeps(resource)) {
-        if resource.single.is_none() {
-            list_again(walk, stage, resource).await?;
-        }
-        let mut ask = Vec::new();
-        for row in stage.missing(resource)? {
-            match verdict(resource, &row, &gone, stage) {
-                Verdict::Gone => take_out(stage, resource, &row.key, &mut gone)?,
-                Verdict::Ask => ask.push((resource, row.key)),
-                Verdict::Keep => {}
-            }
-        }
-        if ask.is_empty() {
+pub(super) async fn settle(work: &mut Work<'_>) -> Result<()> {
+    for resource in resources::ALL.iter().copied() {
+        if !work.walk.scope().keeps(resource) {
             continue;
         }
-        tracing::debug!(table = resource.table, rows = ask.len(), "asking for rows that no listing brought");
-        let asked = staged(stage, |told| {
-            let walk = walk.clone();
-            async move { walk.singles(ask, &told).await }
-        })
-        .await?;
-        for (resource, gid) in asked.gone {
-            take_out(stage, resource, &gid, &mut gone)?;
+        // What is gone may take others along, and those others again.
+        let mut asked = HashSet::new();
+        loop {
+            fetch(work, resource).await?;
+            let ask = judge(work, resource, &asked)?;
+            if ask.is_empty() {
+                break;
+            }
+            tracing::debug!(
+                table = resource.table,
+                rows = ask.len(),
+                "asking for rows that no listing brought"
+            );
+            work.want(ask.iter().map(|key| Unit::single(resource, key, Why::Missing)).collect()).await?;
+            work.drain().await?;
+            asked.extend(ask);
+        }
+        if resource.single.is_none() {
+            list_again(work, resource).await?;
         }
     }
     Ok(())
 }
 
-async fn list_again(walk: &Walk, stage: &mut Stage, resource: &'static Resource) -> Result<()> {
-    let missing = stage.missing(resource)?;
-    let parents: BTreeSet<_> = missing.into_iter().filter_map(|row| row.parent).collect();
-    let parents: Vec<_> = parents.into_iter().filter(|parent| stage.listed(resource, parent)).collect();
-    if parents.is_empty() {
+/// Sees to it that every row which may be missing is in the index.
+async fn fetch(work: &mut Work<'_>, resource: &'static Resource) -> Result<()> {
+    if work.stage.is_loaded(resource) {
         return Ok(());
     }
-    staged(stage, |told| {
-        let walk = walk.clone();
-        async move { walk.again(resource, parents, &told).await }
-    })
-    .await
+    let mut parents = work.take_listed_names(resource);
+    for above in above(resource) {
+        parents.extend(work.stage.gone_of(above).map(Box::from));
+    }
+    if parents.remove(work.walk.organization()) {
+        // Everything was listed: there is no telling what is missing but by looking at it all.
+        return work.load(resource).await;
+    }
+    work.stage.fetch_below(resource, &parents).await
 }
 
-enum Verdict {
-    Gone,
-    Ask,
-    Keep,
+/// The tables that records of `resource` may hang below.
+fn above(resource: &Resource) -> impl Iterator<Item = &'static Resource> + Clone {
+    let below = |above: &Resource| resource.listings.iter().any(|one| one.below == Below::Table(above.table));
+    resources::ALL.iter().copied().filter(move |above| below(above))
 }
 
-fn verdict(resource: &Resource, row: &Missing, gone: &HashSet<Box<str>>, stage: &Stage) -> Verdict {
+/// Notes what is proven gone, and says which rows must be asked for.
+fn judge(
+    work: &mut Work<'_>,
+    resource: &'static Resource,
+    asked: &HashSet<Box<str>>,
+) -> Result<Vec<Box<str>>> {
+    if resource.goes_with_parent {
+        for above in above(resource) {
+            work.stage.gone_below(resource, above)?;
+        }
+    }
+    let mut ask = Vec::new();
+    if resource.single.is_some() {
+        for row in work.stage.missing(resource)? {
+            if !asked.contains(&row.key) && is_expected(work, resource, &row) {
+                ask.push(row.key);
+            }
+        }
+    }
+    Ok(ask)
+}
+
+/// What was put off because it may go with what it hangs below: what is left to ask for.
+pub(super) async fn without_gone(work: &mut Work<'_>) -> Result<Vec<Unit>> {
+    let mut left = Vec::new();
+    for unit in work.walk.take_later() {
+        work.stage.fetch(unit.resource, std::iter::once(&*unit.gid)).await?;
+        let parent = work.stage.parent(unit.resource, &unit.gid)?;
+        let row = Missing { key: unit.gid.clone(), parent };
+        if !parent_is_gone(work, unit.resource, &row) {
+            left.push(unit);
+        }
+    }
+    Ok(left)
+}
+
+fn parent_is_gone(work: &Work<'_>, resource: &Resource, row: &Missing) -> bool {
+    let Some(parent) = &row.parent else { return false };
+    above(resource).any(|above| work.stage.is_gone(above, parent))
+}
+
+/// Whether this run should have met the row.
+fn is_expected(work: &Work<'_>, resource: &Resource, row: &Missing) -> bool {
+    let Some(Planned { everything, slices, .. }) = &work.planned else { return false };
     let parent = row.parent.as_deref();
-    if resource.goes_with_parent && parent.is_some_and(|parent| gone.contains(parent)) {
-        return Verdict::Gone;
-    }
-    match (resource.single, parent) {
-        (Some(_), _) => Verdict::Ask,
-        (None, Some(parent)) if stage.listed(resource, parent) => Verdict::Gone,
-        (None, _) => Verdict::Keep,
-    }
+    everything.is_some()
+        || work.is_listed(resource, work.walk.organization())
+        || parent.is_some_and(|parent| work.is_listed(resource, parent))
+        || (resource.table == "tasks" && slices.hold(&row.key))
+        || (resource.table == "tasks" && parent.is_some_and(|parent| work.stage.is_gone(resource, parent)))
 }
 
-fn take_out(stage: &mut Stage, resource: &Resource, key: &str, gone: &mut HashSet<Box<str>>) -> Result<()> {
-    stage.gone(resource, key)?;
-    gone.insert(key.into());
+/// Lists relations once more, and notes those that are absent again, or whose parent is not there any more.
+async fn list_again(work: &mut Work<'_>, resource: &'static Resource) -> Result<()> {
+    let missing = work.stage.missing(resource)?;
+    let is_listed =
+        |row: &Missing| row.parent.as_ref().filter(|parent| work.is_listed(resource, parent)).cloned();
+    let parents: BTreeSet<Box<str>> = missing.iter().filter_map(is_listed).collect();
+    let units = parents.iter().flat_map(|parent| Unit::proving(resource, parent)).collect();
+    let asked_at = work.run.clock.now();
+    work.want(units).await?;
+    work.drain().await?;
+    for row in work.stage.missing(resource)? {
+        let Some(parent) = &row.parent else { continue };
+        if parents.contains(parent) {
+            work.stage.gone(resource, &row.key, asked_at, "absent from two complete listings")?;
+        } else if is_orphan(work, resource, parent)? {
+            work.stage.gone(resource, &row.key, asked_at, "what it hung below is not there")?;
+        }
+    }
     Ok(())
+}
+
+/// Whether this run has listed everything that `parent` could be, and it is not there.
+fn is_orphan(work: &Work<'_>, resource: &Resource, parent: &str) -> Result<bool> {
+    for above in above(resource) {
+        if !work.is_listed(above, work.walk.organization()) || work.stage.has(above, parent)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -1,54 +1,109 @@
 //! Staging: what a run read, compared with what the repository has, and sealed into parts.
 //!
 //! Rule: an unchanged record is never written again; of several readings of one record the latest stays; a row that
-//! is superseded, be it live or sealed by this very run, becomes a position delete of the same commit. Memory is
-//! the budget of the open parts, once more for the part being encoded, and 4 bytes a row. A crash leaves parts that
-//! no snapshot names.
+//! is superseded, be it live or sealed by this very run, becomes a position delete of the same commit. What is proven
+//! gone is only noted: the commit decides whether it goes. Memory is the budget of the open parts, once more for the
+//! part being encoded, and 4 bytes a row. A crash leaves parts that no snapshot names.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::mpsc;
 
 use crate::backup::index::{At, Index, Position, Row, modified};
-use crate::crawl::Event;
-use crate::encode;
+use crate::backup::lookup::Lookup;
+use crate::encode::{self, KeyRow};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Counts, FieldIds, Part, Record, RunId};
+use crate::model::{Counts, FieldIds, Part, Record, RunId, TableState};
 use crate::repository::{Repository, StagedPart};
-use crate::resources::Resource;
+use crate::resources::{self, Resource};
 
 /// What a run has to write, table by table.
 #[derive(Debug)]
 pub(super) struct Stage {
     repository: Repository,
+    /// The run that parts are named by.
     run: RunId,
     started_at: DateTime<Utc>,
     index: Index,
+    lookup: Lookup,
     tables: Vec<Staged>,
     /// When the request for each row's last reading began, in milliseconds since the run did, plus one; 0 for what
     /// this run has not read. By ordinal.
     began: Vec<u32>,
+    /// What is proven gone, by table and key, and not read again since.
+    gone: BTreeMap<(usize, Box<str>), Gone>,
     open_bytes: usize,
     budget_bytes: usize,
 }
 
 /// One table's share.
 #[derive(Debug)]
-pub(super) struct Staged {
+struct Staged {
     resource: &'static Resource,
     ids: Arc<FieldIds>,
     /// The live parts, then those that this run sealed.
     parts: Vec<Part>,
     live: usize,
+    /// The live files of position deletes.
+    delete_parts: Vec<Part>,
+    /// The positions they name, by part; read when needed.
+    deleted: Option<HashMap<u32, HashSet<u32>>>,
+    /// Whether all live rows are in the index; else they are looked up.
+    is_loaded: bool,
+    /// Whether some are.
+    is_looked_up: bool,
     added: Vec<StagedPart>,
     deletes: Vec<Position>,
-    open: HashMap<Box<str>, Record>,
+    open: HashMap<Box<str>, Open>,
     open_bytes: usize,
     counts: Counts,
-    /// Parents whose listing was read to its end; only where a listing is the whole proof.
-    listed: HashSet<Box<str>>,
+    /// Rows in the live parts.
+    live_rows: u64,
+}
+
+/// A record in an open part.
+#[derive(Debug)]
+struct Open {
+    record: Record,
+    /// Whether the base snapshot has another version of it.
+    is_known: bool,
+}
+
+/// A record that is proven gone.
+#[derive(Clone, Debug)]
+pub(super) struct Gone {
+    /// When the question that proved it was asked, as in [`Stage::began`].
+    began: u32,
+    /// What proves it, in words.
+    pub(super) proof: &'static str,
+}
+
+/// The rows of one part that go, by position.
+type Leaving = BTreeMap<u32, (Box<str>, Gone)>;
+
+/// The last that was known of a record that goes.
+#[derive(Debug)]
+pub(super) struct Last {
+    pub(super) resource: &'static Resource,
+    pub(super) key: Box<str>,
+    pub(super) parent: Option<Box<str>>,
+    pub(super) hash: crate::model::Hash,
+    pub(super) raw: Box<str>,
+    pub(super) proof: &'static str,
+}
+
+/// What became of a reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Observed {
+    /// The repository has no such record.
+    New,
+    /// It has another version.
+    Changed,
+    /// It has the same.
+    Unchanged,
+    /// A later reading was there already.
+    Stale,
 }
 
 /// What a table needs for its commit.
@@ -60,7 +115,7 @@ pub(super) struct Ready {
 }
 
 /// A row that this run did not meet.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Missing {
     pub(super) key: Box<str>,
     pub(super) parent: Option<Box<str>>,
@@ -76,140 +131,233 @@ impl Stage {
         budget_bytes: usize,
     ) -> Self {
         Self {
+            lookup: Lookup::new(repository.clone()),
             repository,
             run,
             started_at,
             index,
             tables: Vec::new(),
             began: Vec::new(),
+            gone: BTreeMap::new(),
             open_bytes: 0,
             budget_bytes,
         }
     }
 
     /// Adds the next table of [`ALL`](crate::resources::ALL), with its live parts and the deletes that apply to them.
-    pub(super) async fn load(
+    /// Nothing of them is read yet.
+    pub(super) async fn add(
         &mut self,
         resource: &'static Resource,
+        state: Option<&TableState>,
         ids: FieldIds,
-        parts: Vec<Part>,
-        deletes: &[Part],
     ) -> Result<()> {
-        let deleted = self.deleted(deletes).await?;
-        let place = self.tables.len();
-        let mut rows = 0;
-        for (number, part) in (0..).zip(&parts) {
-            let bytes = self.repository.read_part(part).await?;
-            let url = self.repository.url_of(&part.key);
-            let gone = deleted.get(&url);
-            let mut live = Vec::new();
-            for row in encode::keys(bytes)? {
-                let row = row?;
-                let position = u32::try_from(row.position).map_err(|_| too_many_rows())?;
-                if gone.is_some_and(|gone| gone.contains(&position)) {
-                    continue;
-                }
-                let at = At::Live(Position { part: number, row: position });
-                let ordinal = self.index.next_ordinal()?;
-                let modified = modified(row.modified_at);
-                live.push((row.key, Row { ordinal, hash: row.hash, at, modified, parent: row.parent }));
+        let (parts, delete_parts) = match state {
+            Some(state) => {
+                let objects = self.repository.objects(state).await?;
+                (objects.parts, objects.deletes)
             }
-            rows += live.len() as u64;
-            self.began.resize(self.began.len() + live.len(), 0);
-            self.index.put(place, live.iter().map(|(key, row)| (&**key, row.clone())))?;
-        }
+            None => (Vec::new(), Vec::new()),
+        };
+        let rows = state.map_or(0, |state| state.counts.rows);
         self.tables.push(Staged {
             resource,
             ids: Arc::new(ids),
             live: parts.len(),
+            is_loaded: parts.is_empty(),
+            is_looked_up: false,
             parts,
+            delete_parts,
+            deleted: None,
             added: Vec::new(),
             deletes: Vec::new(),
             open: HashMap::new(),
             open_bytes: 0,
             counts: Counts { rows, ..Counts::default() },
-            listed: HashSet::new(),
+            live_rows: rows,
         });
         Ok(())
     }
 
-    async fn deleted(&self, deletes: &[Part]) -> Result<HashMap<String, HashSet<u32>>> {
-        let mut deleted: HashMap<String, HashSet<u32>> = HashMap::new();
-        for part in deletes {
-            for delete in encode::deletes(self.repository.read_part(part).await?)? {
-                let (path, position) = delete?;
-                let position = u32::try_from(position).map_err(|_| too_many_rows())?;
-                deleted.entry(path).or_default().insert(position);
-            }
+    /// Reads all live rows of a table into the index: for runs that meet most of them.
+    pub(super) async fn load(&mut self, resource: &Resource) -> Result<()> {
+        let place = resource.place();
+        if self.tables[place].is_loaded {
+            return Ok(());
         }
-        Ok(deleted)
-    }
-
-    /// Takes what the crawl tells, until it tells nothing more.
-    pub(super) async fn take(&mut self, mut told: mpsc::Receiver<Event>) -> Result<()> {
-        while let Some(event) = told.recv().await {
-            match event {
-                Event::Records(records) => {
-                    for record in records {
-                        self.observe(record)?;
-                    }
-                    while self.open_bytes > self.budget_bytes {
-                        self.seal_largest().await?;
-                    }
-                }
-                Event::Listed { resource, parent } if resource.single.is_none() => {
-                    self.tables[resource.place()].listed.insert(parent);
-                }
-                Event::Listed { .. } => {}
-            }
+        self.read_deletes(place).await?;
+        let mut rows = 0;
+        for number in 0..self.tables[place].live {
+            let bytes = self.repository.read_part(&self.tables[place].parts[number]).await?;
+            let number = u32::try_from(number).map_err(|_| too_many_rows())?;
+            let found = encode::keys(bytes)?.map(|row| Ok((number, row?))).collect::<Result<Vec<_>>>()?;
+            rows += self.enter(place, found)?;
         }
+        let table = &mut self.tables[place];
+        if rows != table.live_rows {
+            let message =
+                format!("{} has {rows} rows, and the snapshot says {}", resource.table, table.live_rows);
+            return Err(Error::new(ErrorKind::Corrupt, message).remedy("run `verify`"));
+        }
+        table.is_loaded = true;
         Ok(())
     }
 
-    /// Compares one reading with what is known of its record.
-    fn observe(&mut self, record: Record) -> Result<()> {
+    /// Puts live rows into the index, unless they are there; says how many live ones there were.
+    fn enter(&mut self, place: usize, found: Vec<(u32, KeyRow)>) -> Result<u64> {
+        let mut rows = Vec::new();
+        let mut live = 0;
+        for (part, row) in found {
+            let position = u32::try_from(row.position).map_err(|_| too_many_rows())?;
+            let deleted = self.tables[place].deleted.as_ref().and_then(|deleted| deleted.get(&part));
+            if deleted.is_some_and(|positions| positions.contains(&position)) {
+                continue;
+            }
+            live += 1;
+            if self.tables[place].is_looked_up && self.index.get(place, &row.key)?.is_some() {
+                continue;
+            }
+            let at = At::Part(Position { part, row: position });
+            let ordinal = self.index.next_ordinal()?;
+            self.began.push(0);
+            let modified = modified(row.modified_at);
+            rows.push((row.key, Row { ordinal, hash: row.hash, at, modified, parent: row.parent }));
+        }
+        self.index.put(place, rows.iter().map(|(key, row)| (&**key, row.clone())))?;
+        Ok(live)
+    }
+
+    async fn read_deletes(&mut self, place: usize) -> Result<()> {
+        let table = &self.tables[place];
+        if table.deleted.is_some() {
+            return Ok(());
+        }
+        let numbers: HashMap<String, u32> = (0..)
+            .zip(&table.parts)
+            .map(|(number, part)| (self.repository.url_of(&part.key), number))
+            .collect();
+        let mut deleted: HashMap<u32, HashSet<u32>> = HashMap::new();
+        for part in &table.delete_parts {
+            for delete in encode::deletes(self.repository.read_part(part).await?)? {
+                let (path, position) = delete?;
+                let position = u32::try_from(position).map_err(|_| too_many_rows())?;
+                if let Some(number) = numbers.get(&path) {
+                    deleted.entry(*number).or_default().insert(position);
+                }
+            }
+        }
+        self.tables[place].deleted = Some(deleted);
+        Ok(())
+    }
+
+    /// Sees to it that what the repository has of these records is in the index.
+    pub(super) async fn fetch<'a>(
+        &mut self,
+        resource: &Resource,
+        keys: impl Iterator<Item = &'a str>,
+    ) -> Result<()> {
+        let place = resource.place();
+        if self.tables[place].is_loaded {
+            return Ok(());
+        }
+        let mut unknown = BTreeSet::new();
+        for key in keys {
+            if self.index.get(place, key)?.is_none() {
+                unknown.insert(Box::from(key));
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        self.read_deletes(place).await?;
+        let parts = &self.tables[place].parts[..self.tables[place].live];
+        let found = self.lookup.find(parts, &unknown).await?;
+        self.tables[place].is_looked_up = true;
+        self.enter(place, found).map(|_| ())
+    }
+
+    /// Sees to it that what the repository has below these parents is in the index.
+    pub(super) async fn fetch_below(
+        &mut self,
+        resource: &Resource,
+        parents: &HashSet<Box<str>>,
+    ) -> Result<()> {
+        let place = resource.place();
+        if self.tables[place].is_loaded || parents.is_empty() {
+            return Ok(());
+        }
+        self.read_deletes(place).await?;
+        let parts = &self.tables[place].parts[..self.tables[place].live];
+        let found = self.lookup.below(parts, parents).await?;
+        self.tables[place].is_looked_up = true;
+        self.enter(place, found).map(|_| ())
+    }
+
+    /// Compares one reading with what is known of its record; see [`Self::fetch`].
+    pub(super) fn observe(&mut self, record: Record) -> Result<Observed> {
         let place = record.resource.place();
         let began = self.milliseconds(record.reading.began_at);
+        if let Some(gone) = self.gone.get(&(place, record.key.clone())) {
+            if gone.began > began {
+                return Ok(Observed::Stale);
+            }
+            self.gone.remove(&(place, record.key.clone()));
+        }
         let table = &mut self.tables[place];
-        let known = self.index.get(place, &record.key)?;
-        let Some(known) = known else {
+        let Some(known) = self.index.get(place, &record.key)? else {
             let ordinal = self.index.next_ordinal()?;
             self.began.push(began);
             table.counts.seen += 1;
             table.counts.new += 1;
             table.counts.rows += 1;
-            return self.open(record, ordinal);
+            self.open(record, ordinal, false)?;
+            return Ok(Observed::New);
         };
-        let last = std::mem::replace(&mut self.began[known.ordinal as usize], began);
-        if last == 0 {
-            table.counts.seen += 1;
-        }
-        let newer = (modified(record.modified_at), began) >= (known.modified, last);
+        let last = self.began[known.ordinal as usize];
         // What the base snapshot holds was read by an earlier run, so any reading of this run is newer.
-        let supersedes = last == 0 || newer;
+        let supersedes = last == 0 || (modified(record.modified_at), began) >= (known.modified, last);
+        table.counts.seen += u64::from(last == 0);
+        table.counts.unchanged += u64::from(last == 0);
         if !supersedes {
-            self.began[known.ordinal as usize] = last;
+            return Ok(Observed::Stale);
         }
-        if known.hash == record.hash || !supersedes {
-            if last == 0 {
-                table.counts.unchanged += 1;
-            }
-            return Ok(());
+        self.began[known.ordinal as usize] = began;
+        if known.hash == record.hash {
+            return Ok(Observed::Unchanged);
         }
+        let mut is_known = false;
         match known.at {
-            At::Live(position) => {
-                table.counts.changed += 1;
-                // It counted as unchanged when this run first met it.
-                table.counts.unchanged -= u64::from(last != 0);
+            At::Part(position) => {
+                is_known = (position.part as usize) < table.live;
+                if is_known {
+                    table.counts.changed += 1;
+                    // It counted as unchanged when this run first met it.
+                    table.counts.unchanged = table.counts.unchanged.saturating_sub(1);
+                }
                 table.deletes.push(position);
             }
-            At::Sealed(position) => table.deletes.push(position),
             At::Open => {}
         }
-        self.open(record, known.ordinal)
+        self.open(record, known.ordinal, is_known)?;
+        Ok(Observed::Changed)
     }
 
-    fn open(&mut self, record: Record, ordinal: u32) -> Result<()> {
+    /// Notes that a record was read and was what the repository has.
+    pub(super) fn met(&mut self, resource: &Resource, key: &str, began_at: DateTime<Utc>) -> Result<()> {
+        let place = resource.place();
+        let Some(known) = self.index.get(place, key)? else { return Ok(()) };
+        let began = self.milliseconds(began_at);
+        self.gone.remove(&(place, key.into()));
+        let last = std::mem::replace(&mut self.began[known.ordinal as usize], began);
+        if last == 0 {
+            let counts = &mut self.tables[place].counts;
+            counts.seen += 1;
+            counts.unchanged += 1;
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, record: Record, ordinal: u32, is_known: bool) -> Result<()> {
         let place = record.resource.place();
         let row = Row {
             ordinal,
@@ -223,11 +371,15 @@ impl Stage {
         let bytes = size(&record);
         table.open_bytes += bytes;
         self.open_bytes += bytes;
-        if let Some(older) = table.open.insert(record.key.clone(), record) {
-            let bytes = size(&older);
+        let key = record.key.clone();
+        let older = table.open.remove(&key);
+        if let Some(older) = &older {
+            let bytes = size(&older.record);
             table.open_bytes -= bytes;
             self.open_bytes -= bytes;
         }
+        let is_known = is_known || older.is_some_and(|older| older.is_known);
+        table.open.insert(key, Open { record, is_known });
         Ok(())
     }
 
@@ -236,19 +388,24 @@ impl Stage {
         u32::try_from(since.max(1)).unwrap_or(u32::MAX)
     }
 
-    async fn seal_largest(&mut self) -> Result<()> {
-        let largest = self.tables.iter().enumerate().max_by_key(|(_, table)| table.open_bytes);
-        match largest {
-            Some((place, table)) if !table.open.is_empty() => self.seal(place).await,
-            _ => Ok(()),
+    /// Seals the largest parts until the open ones are within the budget.
+    pub(super) async fn keep_within_budget(&mut self) -> Result<()> {
+        while self.open_bytes > self.budget_bytes {
+            let largest = self.tables.iter().enumerate().max_by_key(|(_, table)| table.open_bytes);
+            match largest {
+                Some((place, table)) if !table.open.is_empty() => self.seal(place).await?,
+                _ => break,
+            }
         }
+        Ok(())
     }
 
     /// Writes the open records of a table as a part.
     async fn seal(&mut self, place: usize) -> Result<()> {
         let table = &mut self.tables[place];
         self.open_bytes -= std::mem::take(&mut table.open_bytes);
-        let mut records: Vec<Record> = std::mem::take(&mut table.open).into_values().collect();
+        let open = std::mem::take(&mut table.open);
+        let mut records: Vec<Record> = open.into_values().map(|open| open.record).collect();
         records.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         let part = u32::try_from(table.parts.len()).map_err(|_| too_many_rows())?;
         self.index.sealed(place, part, records.iter().map(|record| &*record.key))?;
@@ -269,31 +426,163 @@ impl Stage {
         Ok(())
     }
 
-    /// The rows of a table that this run did not meet.
+    /// The rows of a table in the index that this run did not meet, and that are not proven gone.
     pub(super) fn missing(&self, resource: &Resource) -> Result<Vec<Missing>> {
+        let place = resource.place();
         let unseen = |row: &Row| self.began[row.ordinal as usize] == 0;
-        let rows = self.index.select(resource.place(), unseen)?;
+        let rows = self.index.select(place, unseen)?;
+        let rows = rows.into_iter().filter(|(key, _)| !self.gone.contains_key(&(place, key.clone())));
+        Ok(rows.map(|(key, row)| Missing { key, parent: row.parent }).collect())
+    }
+
+    /// What the index knows of a record: when it was modified, in microseconds, as far as it is there at all.
+    pub(super) fn modified(&self, resource: &Resource, key: &str) -> Result<Option<i64>> {
+        Ok(self.index.get(resource.place(), key)?.map(|row| row.modified))
+    }
+
+    /// What a record hangs below, as far as the index knows; see [`Self::fetch`].
+    pub(super) fn parent(&self, resource: &Resource, key: &str) -> Result<Option<Box<str>>> {
+        Ok(self.index.get(resource.place(), key)?.and_then(|row| row.parent))
+    }
+
+    /// The keys of a table that is loaded, with their parents.
+    pub(super) fn rows(&self, resource: &Resource) -> Result<Vec<Missing>> {
+        let rows = self.index.select(resource.place(), |_| true)?;
         Ok(rows.into_iter().map(|(key, row)| Missing { key, parent: row.parent }).collect())
     }
 
-    /// Whether the listing of what hangs below `parent` was read to its end.
-    pub(super) fn listed(&self, resource: &Resource, parent: &str) -> bool {
-        self.tables[resource.place()].listed.contains(parent)
-    }
-
-    /// Takes out a row that is proven gone.
-    pub(super) fn gone(&mut self, resource: &Resource, key: &str) -> Result<()> {
+    /// Notes that a record is proven gone, by a question asked at `asked_at`; see [`Self::fetch`].
+    pub(super) fn gone(
+        &mut self,
+        resource: &Resource,
+        key: &str,
+        asked_at: DateTime<Utc>,
+        proof: &'static str,
+    ) -> Result<()> {
         let place = resource.place();
         let Some(row) = self.index.get(place, key)? else { return Ok(()) };
-        let table = &mut self.tables[place];
-        let At::Live(position) = row.at else { return Ok(()) };
-        if self.began[row.ordinal as usize] != 0 {
+        let began = self.milliseconds(asked_at);
+        if self.began[row.ordinal as usize] <= began {
+            self.gone.insert((place, key.into()), Gone { began, proof });
+        }
+        Ok(())
+    }
+
+    /// Notes that whatever hangs below `parents`, which are proven gone, went with them, and was not read since.
+    pub(super) fn gone_below(&mut self, resource: &Resource, above: &Resource) -> Result<()> {
+        let place = resource.place();
+        let parents: HashMap<Box<str>, u32> = self
+            .gone
+            .iter()
+            .filter(|((of, _), _)| *of == above.place())
+            .map(|((_, key), gone)| (key.clone(), gone.began))
+            .collect();
+        if parents.is_empty() {
             return Ok(());
         }
-        table.deletes.push(position);
-        table.counts.gone += 1;
-        table.counts.rows -= 1;
-        self.index.remove(place, key)
+        let at = |row: &Row| row.parent.as_ref().and_then(|parent| parents.get(parent)).copied();
+        for (key, row) in self.index.select(place, |row| at(row).is_some())? {
+            let began = at(&row).unwrap_or_default();
+            if self.began[row.ordinal as usize] <= began {
+                self.gone.entry((place, key)).or_insert(Gone { began, proof: "what it hung below is gone" });
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the repository has a record, and it is not proven gone; see [`Self::fetch`].
+    pub(super) fn has(&self, resource: &Resource, key: &str) -> Result<bool> {
+        Ok(self.index.get(resource.place(), key)?.is_some() && !self.is_gone(resource, key))
+    }
+
+    /// Whether a record is proven gone.
+    pub(super) fn is_gone(&self, resource: &Resource, key: &str) -> bool {
+        self.gone.contains_key(&(resource.place(), key.into()))
+    }
+
+    /// What is proven gone of a table.
+    pub(super) fn gone_of(&self, resource: &Resource) -> impl Iterator<Item = &str> {
+        let place = resource.place();
+        let from = (place, Box::from(""));
+        self.gone.range(from..).take_while(move |((of, _), _)| *of == place).map(|((_, key), _)| &**key)
+    }
+
+    /// Whether all live rows of a table are in the index.
+    pub(super) fn is_loaded(&self, resource: &Resource) -> bool {
+        self.tables[resource.place()].is_loaded
+    }
+
+    /// What this run did to a table so far.
+    pub(super) fn counts(&self, resource: &Resource) -> Counts {
+        self.tables[resource.place()].counts
+    }
+
+    /// Leaves what is proven gone as it is.
+    pub(super) fn hold(&mut self) -> Vec<(&'static Resource, Box<str>)> {
+        let held = std::mem::take(&mut self.gone);
+        held.into_keys().map(|(place, key)| (resources::ALL[place], key)).collect()
+    }
+
+    /// Takes out what is proven gone; says what was last known of it.
+    pub(super) async fn take_out(&mut self) -> Result<Vec<Last>> {
+        let gone = std::mem::take(&mut self.gone);
+        let mut last = Vec::new();
+        let mut sealed: BTreeMap<(usize, u32), Leaving> = BTreeMap::new();
+        for ((place, key), gone) in gone {
+            let Some(row) = self.index.get(place, &key)? else { continue };
+            let table = &mut self.tables[place];
+            table.counts.rows -= 1;
+            let is_known = match row.at {
+                At::Part(position) => {
+                    table.deletes.push(position);
+                    let is_known = (position.part as usize) < table.live;
+                    if is_known {
+                        sealed
+                            .entry((place, position.part))
+                            .or_default()
+                            .insert(position.row, (key.clone(), gone.clone()));
+                    }
+                    is_known
+                }
+                At::Open => match table.open.remove(&key) {
+                    Some(open) => {
+                        let bytes = size(&open.record);
+                        table.open_bytes -= bytes;
+                        self.open_bytes -= bytes;
+                        if open.is_known {
+                            last.push(Last::of(open.record, gone.proof));
+                        }
+                        open.is_known
+                    }
+                    None => false,
+                },
+            };
+            if is_known {
+                table.counts.gone += 1;
+            } else {
+                table.counts.new = table.counts.new.saturating_sub(1);
+            }
+            self.index.remove(place, &key)?;
+        }
+        for ((place, part), mut rows) in sealed {
+            let positions: BTreeSet<u32> = rows.keys().copied().collect();
+            let table = &self.tables[place];
+            for row in self.lookup.rows(&table.parts[part as usize], &positions).await? {
+                let position = u32::try_from(row.head.position).map_err(|_| too_many_rows())?;
+                let Some((key, gone)) = rows.remove(&position).filter(|(key, _)| **key == *row.head.key)
+                else {
+                    let message = format!(
+                        "row {position} of {} is not what the index says",
+                        table.parts[part as usize].key
+                    );
+                    return Err(Error::new(ErrorKind::Corrupt, message).remedy("run `verify --deep`"));
+                };
+                let (parent, hash) = (row.head.parent, row.head.hash);
+                let resource = table.resource;
+                last.push(Last { resource, key, parent, hash, raw: row.raw, proof: gone.proof });
+            }
+        }
+        Ok(last)
     }
 
     /// Seals what is still open and writes the position deletes: all that the commit of a table needs.
@@ -313,15 +602,34 @@ impl Stage {
             gone.sort_unstable();
             let encoded = blocking(move || encode::encode_deletes(gone)).await?;
             let part = self.repository.put_part(resource.table, &self.run, &encoded).await?;
-            deletes.push(StagedPart {
-                part,
-                statistics: encoded.statistics,
-                split_offsets: encoded.split_offsets,
-            });
+            deletes.push(StagedPart::new(part, &encoded));
         }
-        let added = std::mem::take(&mut table.added);
-        debug_assert_eq!(table.parts.len(), table.live + added.len(), "every part is live or added");
-        Ok(Ready { added, deletes, counts: table.counts })
+        debug_assert_eq!(table.parts.len(), table.live + table.added.len(), "every part is live or added");
+        Ok(Ready { added: table.added.clone(), deletes, counts: table.counts })
+    }
+
+    /// What was ready is committed: from here on it is what readings are compared with.
+    pub(super) fn committed(&mut self, deletes: Vec<Vec<Part>>) {
+        for (table, deletes) in self.tables.iter_mut().zip(deletes) {
+            table.live = table.parts.len();
+            table.added.clear();
+            if let Some(deleted) = &mut table.deleted {
+                for at in &table.deletes {
+                    deleted.entry(at.part).or_default().insert(at.row);
+                }
+            }
+            table.deletes.clear();
+            table.delete_parts.extend(deletes);
+            table.live_rows = table.counts.rows;
+            table.counts = Counts { rows: table.counts.rows, ..Counts::default() };
+        }
+    }
+}
+
+impl Last {
+    fn of(record: Record, proof: &'static str) -> Self {
+        let Record { resource, key, parent, raw, hash, .. } = record;
+        Self { resource, key, parent, hash, raw, proof }
     }
 }
 
@@ -331,7 +639,9 @@ fn size(record: &Record) -> usize {
 }
 
 /// CPU work in short pieces of its own; inline where the runtime has one thread, so that a paused clock stays true.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T> + Send + 'static) -> Result<T> {
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
     use tokio::runtime::{Handle, RuntimeFlavor};
     if Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread {
         return work();

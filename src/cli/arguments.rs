@@ -55,7 +55,12 @@ pub(super) enum Output {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Bring the backup up to date and commit a snapshot
-    Run,
+    Run(RunArguments),
+    /// List what could not be read, or accept it
+    Gaps {
+        #[command(subcommand)]
+        command: Option<GapsCommand>,
+    },
     /// List the snapshots of a repository
     Snapshots,
     /// Compare what snapshots name with what is in the store
@@ -78,6 +83,50 @@ pub(super) enum Command {
     /// Serve a simulated Asana; the first line of standard output says where
     #[cfg(feature = "demo")]
     Simulate(asana_simulator::program::Args),
+}
+
+/// How a run differs from the usual.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct RunArguments {
+    /// Walk everything, whatever was walked lately
+    #[arg(long)]
+    pub(super) full: bool,
+    /// Take out what is gone even where that is a tenth of a table, or the token is another's
+    #[arg(long)]
+    pub(super) accept_deletions: bool,
+    /// Say what will be read and what it will cost, and afterwards what it did cost
+    #[arg(long)]
+    pub(super) explain: bool,
+    /// Claim in this name; the claim of a dead run of the same name is taken over at once
+    #[arg(long, env = "ASANA_BACKUP_HOLDER", value_name = "NAME")]
+    pub(super) holder: Option<String>,
+}
+
+/// What can be done about gaps.
+#[derive(Clone, Debug, Subcommand)]
+pub(super) enum GapsCommand {
+    /// Acknowledge gaps: they no longer make a run exit with 3, and a snapshot keeps who said so
+    Accept(AcceptArguments),
+}
+
+/// Which gaps are accepted, and why.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct AcceptArguments {
+    /// Why they may stay; kept in the repository
+    #[arg(long)]
+    pub(super) reason: String,
+    /// Until when, as a day (2027-01-31) in UTC; for ever, if not said
+    #[arg(long, value_name = "DAY")]
+    pub(super) until: Option<chrono::NaiveDate>,
+    /// Only gaps of this table
+    #[arg(long)]
+    pub(super) table: Option<String>,
+    /// Only gaps of this operation
+    #[arg(long)]
+    pub(super) scope: Option<String>,
+    /// Only the gap about this object
+    #[arg(long)]
+    pub(super) gid: Option<String>,
 }
 
 /// What the demo may be told.

@@ -4,10 +4,12 @@ use std::num::NonZeroU32;
 use std::path::Path;
 
 use asana_simulator::{Options, Simulator, program};
+use tokio_util::sync::CancellationToken;
 
 use crate::asana::{Client, ClientOptions, PaceOptions, Pacer, RetryOptions, Token, transport_in_process};
 use crate::backup::Outcome;
-use crate::cli::arguments::{Arguments, DemoArguments};
+use crate::cli::arguments::{Arguments, DemoArguments, RunArguments};
+use crate::cli::verbs::Job;
 use crate::cli::{open, show, verbs};
 use crate::clock::Clock;
 use crate::config::{Config, Filters, StoreSettings};
@@ -27,7 +29,11 @@ pub(super) async fn simulate(arguments: program::Args) -> Result<u8> {
 }
 
 /// Backs up a simulated organization twice, with life in between, and verifies both snapshots.
-pub(super) async fn demo(arguments: &Arguments, demo: &DemoArguments) -> Result<u8> {
+pub(super) async fn demo(
+    arguments: &Arguments,
+    demo: &DemoArguments,
+    stop: &CancellationToken,
+) -> Result<u8> {
     let clock = Clock::wall();
     let path = demo.folder.clone();
     make_room(&path)?;
@@ -44,10 +50,10 @@ pub(super) async fn demo(arguments: &Arguments, demo: &DemoArguments) -> Result<
         arguments,
         &format!("A simulated organization of {} records; the repository is {url}.", total(&simulator)),
     );
-    let first = back_up(&simulator, &clock, &url).await?;
+    let first = back_up(arguments, &simulator, &clock, &url, stop).await?;
     say(arguments, &format!("\nThe first backup reads everything:\n\n{}", show::outcome(&first)));
     let edits = simulator.advance(EDITS);
-    let second = back_up(&simulator, &clock, &url).await?;
+    let second = back_up(arguments, &simulator, &clock, &url, stop).await?;
     say(
         arguments,
         &format!(
@@ -101,7 +107,13 @@ fn make_room(path: &Path) -> Result<()> {
 /// Says that a folder is a demo's, and so may be taken away by the next.
 const MARK: &str = "probes/demo";
 
-async fn back_up(simulator: &Simulator, clock: &Clock, url: &str) -> Result<Outcome> {
+async fn back_up(
+    arguments: &Arguments,
+    simulator: &Simulator,
+    clock: &Clock,
+    url: &str,
+    stop: &CancellationToken,
+) -> Result<Outcome> {
     let config = Config::default();
     let client = Client::new(ClientOptions {
         base_url: "http://127.0.0.1/api/1.0".parse().expect("a valid address"),
@@ -123,7 +135,9 @@ async fn back_up(simulator: &Simulator, clock: &Clock, url: &str) -> Result<Outc
     let marked =
         mark.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&mark, ""));
     marked.map_err(|cause| Error::new(ErrorKind::Unavailable, format!("mark {url} as a demo's: {cause}")))?;
-    verbs::back_up(&config, client, clock.clone(), repository, Filters::default()).await
+    let filters = Filters::default();
+    let job = Job { config: &config, client, clock: clock.clone(), repository, filters };
+    verbs::back_up(arguments, job, &RunArguments::default(), stop).await
 }
 
 /// What to look at next: commands that work as printed.

@@ -3,21 +3,28 @@
 //! Rule: results go to standard output, as text or as one JSON object a line; everything else goes to standard
 //! error. The exit code is the error kind's, 3 for a snapshot with new gaps, 0 otherwise.
 
+mod alone;
 mod arguments;
 mod check;
 #[cfg(feature = "demo")]
 mod demo;
+mod gaps;
 mod open;
 mod show;
 mod verbs;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
+use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry;
 use arguments::{Arguments, Command};
+
+/// How long a run may take to lay down its work when it is asked to stop; a kill is safe at any moment.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Committed, with gaps that the snapshot before did not have.
 pub(crate) const NEW_GAPS: u8 = 3;
@@ -35,36 +42,51 @@ pub fn main() -> ExitCode {
         }
     };
     let code = runtime.block_on(async {
-        tokio::select! {
+        let stop = CancellationToken::new();
+        let mut work = std::pin::pin!(dispatch(&arguments, &stop));
+        let code = tokio::select! {
             biased;
-            done = dispatch(&arguments) => match done {
-                Ok(code) => ExitCode::from(code),
-                Err(error) => show::failure(&error),
-            },
-            code = stopped() => {
-                // For a server that is the usual end.
-                if arguments.command.serves() {
-                    return ExitCode::SUCCESS;
-                }
-                tracing::warn!("stopped; the last snapshot is what counts, and the next run starts anew");
-                ExitCode::from(code)
-            }
+            done = &mut work => return ended(done),
+            code = stopped() => code,
+        };
+        // For a server that is the usual end.
+        if arguments.command.serves() {
+            return ExitCode::SUCCESS;
         }
+        stop.cancel();
+        match tokio::time::timeout(GRACE, work).await {
+            // What was being finished is done: a commit, or something that took no time.
+            Ok(Ok(code)) => return ExitCode::from(code),
+            Ok(Err(error)) if error.kind() == ErrorKind::Cancelled => {
+                tracing::warn!("stopped; the next run goes on from here");
+            }
+            Ok(Err(error)) => return show::failure(&error),
+            Err(_) => tracing::warn!("stopped; the next run goes on from the last minute's journal"),
+        }
+        ExitCode::from(code)
     });
     // Answers that nobody waits for any more need not be waited for either.
     runtime.shutdown_background();
     code
 }
 
-async fn dispatch(arguments: &Arguments) -> Result<u8> {
+fn ended(done: Result<u8>) -> ExitCode {
+    match done {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => show::failure(&error),
+    }
+}
+
+async fn dispatch(arguments: &Arguments, stop: &CancellationToken) -> Result<u8> {
     match &arguments.command {
-        Command::Run => verbs::run(arguments).await,
+        Command::Run(run) => verbs::run(arguments, run, stop).await,
+        Command::Gaps { command } => gaps::gaps(arguments, command.as_ref()).await,
         Command::Snapshots => verbs::snapshots(arguments).await,
         Command::Verify { snapshot, deep } => verbs::verify(arguments, *snapshot, *deep).await,
         Command::Check => check::check(arguments).await,
         Command::Resources => show::resources().map(|()| 0),
         #[cfg(feature = "demo")]
-        Command::Demo(demo) => demo::demo(arguments, demo).await,
+        Command::Demo(demo) => demo::demo(arguments, demo, stop).await,
         #[cfg(feature = "demo")]
         Command::Simulate(simulate) => demo::simulate(simulate.clone()).await,
     }

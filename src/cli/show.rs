@@ -8,8 +8,9 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use crate::backup::Outcome;
+use crate::crawl::Plan;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::Snapshot;
+use crate::model::{Gap, Snapshot};
 use crate::resources;
 use crate::verify::Report;
 
@@ -81,17 +82,24 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
         indicatif::HumanBytes(outcome.bytes),
         took.num_milliseconds() as f64 / 1000.0,
     ));
+    text.push_str(&format!("  plan: {}\n", outcome.plan));
     for (name, table) in &outcome.tables {
         for lack in &table.proof.lacks {
             text.push_str(&format!("  {name}: {lack}\n"));
         }
+    }
+    if outcome.held_deletions > 0 {
+        let held = outcome.held_deletions;
+        text.push_str(&format!(
+            "  {held} deletions are held back; `run --accept-deletions` lets them happen\n"
+        ));
     }
     if outcome.dangling_references > 0 {
         text.push_str(&format!("  references to objects that are gone: {}\n", outcome.dangling_references));
     }
     if !outcome.gaps.is_empty() {
         let (gaps, new) = (outcome.gaps.len(), outcome.new_gaps);
-        text.push_str(&format!("  {gaps} gaps, {new} of them new; `--output json` names each\n"));
+        text.push_str(&format!("  {gaps} gaps, {new} of them new; `asana-backup gaps` names each\n"));
     }
     text.trim_end().to_owned()
 }
@@ -115,6 +123,48 @@ pub(super) fn snapshots(all: &[Snapshot]) -> String {
         ]
     });
     table(&["snapshot", "committed", "rows", "new", "changed", "gone", "gaps", "complete", "run"], rows)
+}
+
+/// One line for each gap.
+pub(super) fn gaps(gaps: &[Gap]) -> String {
+    let rows = gaps.iter().map(|gap| {
+        let accepted = gap.accepted.as_ref().map_or_else(String::new, |accepted| {
+            let until = accepted
+                .until
+                .map_or_else(|| "for ever".to_owned(), |until| format!("until {}", moment(until)));
+            format!("by {}, {until}: {}", accepted.by, accepted.reason)
+        });
+        vec![
+            gap.table.clone(),
+            gap.scope.clone(),
+            gap.gid.clone(),
+            gap.status.to_string(),
+            moment(gap.first_seen),
+            moment(gap.last_seen),
+            gap.phrase.clone(),
+            accepted,
+        ]
+    });
+    table(&["table", "scope", "gid", "status", "first seen", "last seen", "phrase", "accepted"], rows)
+}
+
+/// What a run will do.
+pub(super) fn plan(plan: &Plan) -> String {
+    let mut text = format!("walks {}", plan.walk);
+    if let Some(reason) = &plan.reason {
+        text.push_str(&format!(": {reason}"));
+    }
+    text.push_str(&format!("\nlearns what changed from {}\n\n", plan.changes));
+    let rows = plan.price.iter().map(|one| vec![one.operation.to_owned(), one.requests.to_string()]);
+    text.push_str(&table(&["operation", "expected requests"], rows));
+    text.push_str(&format!("\n\nabout {} requests, and some for each change\n", plan.requests()));
+    text
+}
+
+/// What a run asked, by operation.
+pub(super) fn requests(outcome: &Outcome) -> String {
+    let rows = outcome.requests.iter().map(|(operation, count)| vec![operation.clone(), count.to_string()]);
+    format!("\n{}", table(&["operation", "requests"], rows))
 }
 
 /// What a verification found.

@@ -26,6 +26,8 @@ pub const TOKEN_VARIABLE: &str = "ASANA_TOKEN";
 pub struct Config {
     /// What to back up, by a name of your choice.
     pub organizations: BTreeMap<String, Organization>,
+    /// How runs go.
+    pub run: RunSettings,
     /// How fast to ask.
     pub pace: Pace,
     /// How much to hold in memory.
@@ -80,6 +82,52 @@ pub struct StoreSettings {
     pub path_style: bool,
     /// Whether plain http is allowed: for tests on this machine.
     pub allow_http: bool,
+}
+
+/// How runs go.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RunSettings {
+    /// How long it may take until everything was walked again, a share of it each day: `daily`, `weekly` or `monthly`.
+    /// A change that no lane reported lives in the copy at most that long.
+    pub reconcile: Reconcile,
+    /// How often a first copy commits what it has so far, in minutes. An hour of reading is 90,000 requests.
+    pub commit_every_minutes: NonZeroU32,
+    /// The name that claims are held in; user and host, if not set. Give one to a job that runs on changing hosts, and
+    /// never runs twice at once: it then takes over at once what a dead predecessor held.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub holder: Option<String>,
+}
+
+impl Default for RunSettings {
+    fn default() -> Self {
+        let commit_every_minutes = NonZeroU32::new(60).unwrap_or(NonZeroU32::MIN);
+        Self { reconcile: Reconcile::Weekly, commit_every_minutes, holder: None }
+    }
+}
+
+/// How often everything is walked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reconcile {
+    /// All of it each day.
+    Daily,
+    /// A seventh each day.
+    Weekly,
+    /// A thirtieth each day.
+    Monthly,
+}
+
+impl Reconcile {
+    /// The time in which everything is walked.
+    #[must_use]
+    pub fn interval(self) -> chrono::Duration {
+        chrono::Duration::days(match self {
+            Self::Daily => 1,
+            Self::Weekly => 7,
+            Self::Monthly => 30,
+        })
+    }
 }
 
 /// How fast to ask. All organizations that use one token share its pace.

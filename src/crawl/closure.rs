@@ -9,7 +9,7 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use crate::resources::{self, Resource};
 
 /// A gid as a number: Asana's are; anything else is hashed.
-fn number(gid: &str) -> u64 {
+pub fn number(gid: &str) -> u64 {
     gid.parse().unwrap_or_else(|_| BuildHasherDefault::<DefaultHasher>::default().hash_one(gid))
 }
 
@@ -37,11 +37,9 @@ impl Known {
         self.read[resource.place()].contains(&number(gid))
     }
 
-    /// Notes a reference.
-    pub(super) fn refer(&mut self, resource: &Resource, gid: &str) {
-        if resource.followed && !self.has(resource, gid) {
-            self.waiting.insert((resource.place(), gid.into()));
-        }
+    /// Notes a reference; says whether it is news.
+    pub(super) fn refer(&mut self, resource: &Resource, gid: &str) -> bool {
+        resource.followed && !self.has(resource, gid) && self.waiting.insert((resource.place(), gid.into()))
     }
 
     /// Takes the references to what is still not read. Each is handed out once in a run.
@@ -52,7 +50,7 @@ impl Known {
             .filter_map(|(place, gid)| {
                 let resource = resources::ALL[place];
                 // From here on it counts as read: what is gone must not be asked for again.
-                (!self.has(resource, &gid)).then_some((resource, gid))
+                self.read[place].insert(number(&gid)).then_some((resource, gid))
             })
             .collect()
     }

@@ -1,80 +1,186 @@
 //! Units: one listing below one record, or one record by itself.
 
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::crawl::Scope;
 use crate::encode;
 use crate::resources::{self, Below, Listing, Resource, When};
 
+/// Why one record is asked for by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Why {
+    /// A lane reports that it changed.
+    Changed,
+    /// A lane reports that it is there, be it new or back.
+    Appeared,
+    /// No listing brought it, and it was there before.
+    Missing,
+    /// Another record refers to it.
+    Referred,
+}
+
 /// What a unit asks.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Ask {
+pub enum Ask {
     /// A listing.
     Listing(&'static Listing),
     /// One record.
-    Single,
+    Single(Why),
 }
 
-/// A question to Asana that is not asked yet. Small, since there is one for each listing of each task.
-#[derive(Clone, Debug)]
-pub(super) struct Unit {
+/// A question to Asana that is not answered yet. Small, since there is one for each listing of each task.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(into = "Form", try_from = "Form")]
+pub struct Unit {
     /// What the answer is made of.
-    pub(super) resource: &'static Resource,
-    pub(super) ask: Ask,
+    pub resource: &'static Resource,
+    /// What is asked.
+    pub ask: Ask,
     /// The gid of what the listing hangs below, or of the record itself.
-    pub(super) gid: Box<str>,
+    pub gid: Box<str>,
     /// What a placeholder other than `{gid}` and `{organization}` stands for.
     place: Option<Box<str>>,
+    /// Only what changed since.
+    since: Option<DateTime<Utc>>,
+}
+
+/// How a unit is kept: table, number of the listing, why, gid, placeholder, since.
+type FormParts = (String, Option<usize>, Option<Why>, Box<str>, Option<Box<str>>, Option<DateTime<Utc>>);
+
+#[derive(Serialize, Deserialize)]
+struct Form(FormParts);
+
+impl From<Unit> for Form {
+    fn from(unit: Unit) -> Self {
+        let (listing, why) = match unit.ask {
+            Ask::Listing(listing) => (Some(unit.resource.number_of(listing)), None),
+            Ask::Single(why) => (None, Some(why)),
+        };
+        Self((unit.resource.table.to_owned(), listing, why, unit.gid, unit.place, unit.since))
+    }
+}
+
+impl TryFrom<Form> for Unit {
+    type Error = String;
+
+    fn try_from(Form((table, listing, why, gid, place, since)): Form) -> Result<Self, String> {
+        let resource = resources::by_table(&table).ok_or_else(|| format!("no table is called {table}"))?;
+        let ask = match (listing.and_then(|number| resource.listings.get(number)), why) {
+            (Some(listing), None) => Ask::Listing(listing),
+            (None, Some(why)) => Ask::Single(why),
+            _ => return Err(format!("{table} has no such listing")),
+        };
+        Ok(Self { resource, ask, gid, place, since })
+    }
+}
+
+impl PartialEq for Unit {
+    fn eq(&self, other: &Self) -> bool {
+        let same = match (self.ask, other.ask) {
+            (Ask::Listing(one), Ask::Listing(two)) => std::ptr::eq(one, two),
+            (Ask::Single(_), Ask::Single(_)) => true,
+            _ => false,
+        };
+        same && self.gid == other.gid && self.resource == other.resource && self.since == other.since
+    }
 }
 
 /// A request: operation, path, query without `opt_fields`.
 pub(super) type Request = (&'static str, String, Vec<(String, String)>);
 
 impl Unit {
+    fn listing(resource: &'static Resource, listing: &'static Listing, gid: &str) -> Self {
+        Self { resource, ask: Ask::Listing(listing), gid: gid.into(), place: None, since: None }
+    }
+
     /// The question for one record.
-    pub(super) fn single(resource: &'static Resource, gid: &str) -> Self {
-        Self { resource, ask: Ask::Single, gid: gid.into(), place: None }
+    #[must_use]
+    pub fn single(resource: &'static Resource, gid: &str, why: Why) -> Self {
+        Self { resource, ask: Ask::Single(why), gid: gid.into(), place: None, since: None }
     }
 
     /// The listings that prove what hangs below one record.
-    pub(super) fn proving(resource: &'static Resource, gid: &str) -> impl Iterator<Item = Self> {
+    pub fn proving(resource: &'static Resource, gid: &str) -> impl Iterator<Item = Self> {
         let proving = |listing: &&Listing| listing.proves && listing.below != Below::Organization;
-        resource.listings.iter().filter(proving).map(move |listing| Self {
-            resource,
-            ask: Ask::Listing(listing),
-            gid: gid.into(),
-            place: None,
-        })
+        resource.listings.iter().filter(proving).map(move |listing| Self::listing(resource, listing, gid))
     }
 
-    /// The listings that hang below the organization.
-    pub(super) fn roots(organization: &str, scope: &Scope) -> Vec<Self> {
+    /// The question of `operation` about `gid`; none where the gid alone does not say it.
+    #[must_use]
+    pub fn of_operation(resource: &'static Resource, operation: &str, gid: &str) -> Option<Self> {
+        if resource.single.is_some() && operation == resource.single_operation {
+            return Some(Self::single(resource, gid, Why::Missing));
+        }
+        let listing = resource.listings.iter().find(|listing| listing.operation == operation)?;
+        placeholder(listing.path).is_none().then(|| Self::listing(resource, listing, gid))
+    }
+
+    /// The listings of `resource` that hang below the record `gid` of `above` and answer only what changed `since`.
+    pub fn changed_below(
+        resource: &'static Resource,
+        above: &'static Resource,
+        gid: &str,
+        since: DateTime<Utc>,
+    ) -> impl Iterator<Item = Self> {
+        let below =
+            |listing: &&Listing| listing.below == Below::Table(above.table) && listing.filters_changes();
+        resource
+            .listings
+            .iter()
+            .filter(below)
+            .map(move |listing| Self { since: Some(since), ..Self::listing(resource, listing, gid) })
+    }
+
+    /// The listings that hang below the organization, in the order of the tables.
+    #[must_use]
+    pub fn roots(organization: &str, scope: &Scope) -> Vec<Self> {
         of(Below::Organization, scope)
-            .map(|(resource, listing)| Self {
-                resource,
-                ask: Ask::Listing(listing),
-                gid: organization.into(),
-                place: None,
-            })
+            .map(|(resource, listing)| Self::listing(resource, listing, organization))
             .collect()
     }
 
-    /// The listings that hang below one record.
-    pub(super) fn below(resource: &Resource, gid: &str, record: &Value, scope: &Scope) -> Vec<Self> {
-        of(Below::Table(resource.table), scope)
-            .filter(|(_, listing)| match listing.when {
-                When::Always => true,
+    /// The listings that hang below one record, and the resources of those that a count of zero spares.
+    pub(super) fn below(
+        resource: &Resource,
+        gid: &str,
+        record: &Value,
+        scope: &Scope,
+    ) -> (Vec<Self>, Vec<&'static Resource>) {
+        let (mut units, mut none) = (Vec::new(), Vec::new());
+        for (below, listing) in of(Below::Table(resource.table), scope) {
+            if let When::Counts(count) = listing.when
                 // A count that is missing is no proof of nothing.
-                When::Counts(count) => encode::field(record, count).and_then(Value::as_i64) != Some(0),
-            })
-            .filter_map(|(resource, listing)| {
-                let place = match placeholder(listing.path) {
-                    Some(path) => Some(encode::field(record, path)?.as_str()?.into()),
-                    None => None,
-                };
-                Some(Self { resource, ask: Ask::Listing(listing), gid: gid.into(), place })
-            })
-            .collect()
+                && encode::field(record, count).and_then(Value::as_i64) == Some(0)
+            {
+                none.push(below);
+                continue;
+            }
+            let mut unit = Self::listing(below, listing, gid);
+            if let Some(path) = placeholder(listing.path) {
+                let Some(place) = encode::field(record, path).and_then(Value::as_str) else { continue };
+                unit.place = Some(place.into());
+            }
+            units.push(unit);
+        }
+        (units, none)
+    }
+
+    /// Whether its listing, read to its end, names everything that hangs there.
+    #[must_use]
+    pub fn proves(&self) -> bool {
+        matches!(self.ask, Ask::Listing(listing) if listing.proves && self.since.is_none())
+    }
+
+    /// The operation that asks it.
+    #[must_use]
+    pub fn operation(&self) -> &'static str {
+        match self.ask {
+            Ask::Single(_) => self.resource.single_operation,
+            Ask::Listing(listing) => listing.operation,
+        }
     }
 
     /// The request that asks it.
@@ -87,14 +193,16 @@ impl Unit {
             }
         };
         match self.ask {
-            Ask::Single => {
+            Ask::Single(_) => {
                 let path = self.resource.single.expect("only asked where there is a single GET");
                 (self.resource.single_operation, fill(path), Vec::new())
             }
             Ask::Listing(listing) => {
-                let query =
-                    listing.query.iter().map(|(name, value)| ((*name).to_owned(), fill(value))).collect();
-                (listing.operation, fill(listing.path), query)
+                let pairs = listing.query.iter().map(|(name, value)| ((*name).to_owned(), fill(value)));
+                let since = self.since.map(|since| {
+                    ("modified_since".to_owned(), since.to_rfc3339_opts(SecondsFormat::Millis, true))
+                });
+                (listing.operation, fill(listing.path), pairs.chain(since).collect())
             }
         }
     }
@@ -129,7 +237,7 @@ mod tests {
 
     fn below(table: &str, record: &Value) -> Vec<String> {
         let resource = resources::by_table(table).expect("a table");
-        let units = Unit::below(resource, "7", record, &Scope::new(&[]));
+        let (units, _) = Unit::below(resource, "7", record, &Scope::new(&[]));
         units
             .iter()
             .map(|unit| {
@@ -154,5 +262,23 @@ mod tests {
         assert_eq!(listings, ["/user_task_lists/9/tasks?"]);
         assert!(below("workspace_memberships", &json!({"user_task_list": null})).is_empty());
         assert_eq!(below("users", &json!({})), ["/tasks?assignee=7&workspace=1"]);
+    }
+
+    #[test]
+    fn a_unit_reads_back_as_it_was_kept() {
+        let tasks = resources::by_table("tasks").expect("a table");
+        let projects = resources::by_table("projects").expect("a table");
+        let memberships = resources::by_table("workspace_memberships").expect("a table");
+        let lists = json!({"user_task_list": {"gid": "9"}});
+        let (mut units, _) = Unit::below(memberships, "7", &lists, &Scope::new(&[]));
+        units.push(Unit::single(tasks, "5", Why::Referred));
+        units.extend(Unit::changed_below(tasks, projects, "3", DateTime::UNIX_EPOCH));
+        assert_eq!(units.len(), 3);
+        for unit in units {
+            let kept = serde_json::to_string(&unit).expect("JSON");
+            let back: Unit = serde_json::from_str(&kept).expect(&kept);
+            assert_eq!(back, unit);
+            assert_eq!(back.request("1"), unit.request("1"));
+        }
     }
 }

@@ -1,23 +1,28 @@
-//! The walk: lists everything from the top, follows what is referred to, and asks for single records.
+//! The walk: reads listings and single records, and says where they lead.
 //!
 //! Rule: a listing is read to its end before what hangs below its records is asked for, since offsets expire; and
 //! the deepest listing known is read first, so that what waits stays small. One failing object becomes a gap and
-//! never ends a run; a service that answers nothing any more does.
+//! never ends a run; a service that answers nothing any more does. All that a crawl knows can be restored from what it
+//! told: whoever keeps that can go on after a crash with no question asked twice but those in flight.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
+use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use crate::asana::{Answer, Client, Found, Page, Refusal};
+use crate::asana::{self, Answer, Client, Found, Refusal};
 use crate::clock::Clock;
 use crate::crawl::closure::Known;
-use crate::crawl::unit::{Ask, Unit};
-use crate::crawl::{Findings, Scope};
+use crate::crawl::streams::Streams;
+use crate::crawl::told::{End, Lead, Page, Phase, Search, Step, Taken, Told};
+use crate::crawl::unit::{Ask, Unit, Why};
+use crate::crawl::{Findings, Scope, Slices};
 use crate::encode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Lane, Reading, Record};
+use crate::model::{Gap, Lane, Reading};
 use crate::resources::{self, Below, Listing, Resource};
 use crate::telemetry::Progress;
 
@@ -25,25 +30,15 @@ use crate::telemetry::Progress;
 /// growing waits, that is half an hour without a single answer.
 const DOWN_AFTER: u64 = 50;
 
-/// What a crawl tells, as it goes.
-#[derive(Debug)]
-pub enum Event {
-    /// The records of one page.
-    Records(Vec<Record>),
-    /// A listing that proves was read to its end: what hangs below `parent` and was not told is not there.
-    Listed {
-        /// What was listed.
-        resource: &'static Resource,
-        /// What it hangs below.
-        parent: Box<str>,
-    },
-}
-
-/// What became of records that were asked for one by one.
-#[derive(Debug, Default)]
-pub struct Asked {
-    /// Those that answered 404.
-    pub gone: Vec<(&'static Resource, Box<str>)>,
+/// How deep to go below what a listing brings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Below everything.
+    Everything,
+    /// Below tasks of these slices and whatever is no task; else below what changed.
+    Slices(Slices),
+    /// Below what changed.
+    Changed,
 }
 
 /// One crawl of one organization. Cheap to clone.
@@ -58,17 +53,23 @@ struct Inner {
     scope: Scope,
     workers: usize,
     progress: Arc<Progress>,
-    known: Mutex<Known>,
-    findings: Mutex<Findings>,
+    state: Mutex<State>,
     /// By the place of the resource: the value of `opt_fields` and the name of that set.
     fields: Vec<(String, Arc<str>)>,
 }
 
-/// What one unit left behind.
-#[derive(Debug, Default)]
-struct Left {
-    below: Vec<Unit>,
-    gone: Option<(&'static Resource, Box<str>)>,
+/// All that a crawl knows.
+#[derive(Debug)]
+pub(super) struct State {
+    /// What is to be read; the last is the next. With the offset to go on from.
+    pending: Vec<(Unit, Option<String>)>,
+    reach: Reach,
+    lane: Lane,
+    known: Known,
+    findings: Findings,
+    phase: Option<Phase>,
+    searched: BTreeMap<Search, DateTime<Utc>>,
+    pub(super) streams: Streams,
 }
 
 impl Walk {
@@ -86,96 +87,94 @@ impl Walk {
             .iter()
             .map(|resource| (resource.opt_fields(), resource.field_set().into()))
             .collect();
-        Self(Arc::new(Inner {
-            client,
-            clock,
-            organization: organization.to_owned(),
-            scope,
-            workers,
-            progress,
-            known: Mutex::new(Known::new()),
-            findings: Mutex::default(),
-            fields,
-        }))
+        let state = State {
+            pending: Vec::new(),
+            reach: Reach::Everything,
+            lane: Lane::Walk,
+            known: Known::new(),
+            findings: Findings::default(),
+            phase: None,
+            searched: BTreeMap::new(),
+            streams: Streams::default(),
+        };
+        let organization = organization.to_owned();
+        let state = Mutex::new(state);
+        Self(Arc::new(Inner { client, clock, organization, scope, workers, progress, state, fields }))
     }
 
-    /// Reads everything that listings lead to, then whatever that refers to.
-    pub async fn everything(&self, told: &mpsc::Sender<Event>) -> Result<()> {
-        self.drain(Unit::roots(&self.0.organization, &self.0.scope), told).await?;
-        self.follow(told).await
+    /// How deep to go from now on, and how what is read came to be read.
+    pub fn aim(&self, reach: Reach, lane: Lane) {
+        let mut state = self.state();
+        state.reach = reach;
+        state.lane = lane;
     }
 
-    /// Reads records one by one, with all that hangs below them.
-    pub async fn singles(
-        &self,
-        wanted: impl IntoIterator<Item = (&'static Resource, Box<str>)>,
-        told: &mpsc::Sender<Event>,
-    ) -> Result<Asked> {
-        let units = wanted.into_iter().map(|(resource, gid)| Unit::single(resource, &gid)).collect();
-        let asked = self.drain(units, told).await?;
-        self.follow(told).await?;
-        Ok(asked)
+    /// Wants units to be read, the first of them first.
+    pub async fn want(&self, units: Vec<Unit>, told: &mpsc::Sender<Told>) -> Result<()> {
+        if units.is_empty() { Ok(()) } else { self.take_step(Step::Wanted(units), told).await }
     }
 
-    /// Reads once more what hangs below some parents.
-    pub async fn again(
-        &self,
-        resource: &'static Resource,
-        parents: impl IntoIterator<Item = Box<str>>,
-        told: &mpsc::Sender<Event>,
-    ) -> Result<()> {
-        let units =
-            parents.into_iter().flat_map(|parent| Unit::proving(resource, &parent).collect::<Vec<_>>());
-        self.drain(units.collect(), told).await.map(|_| ())
+    /// Wants units of which whoever is told knows already.
+    pub fn push(&self, units: Vec<Unit>) {
+        self.0.progress.want(units.len() as u64);
+        // The last in is the first out.
+        self.state().pending.extend(units.into_iter().rev().map(|unit| (unit, None)));
     }
 
-    /// Fetches whatever a record refers to and no listing brought, until nothing new turns up.
-    async fn follow(&self, told: &mpsc::Sender<Event>) -> Result<()> {
-        loop {
-            let waiting = self.known().take_waiting();
-            let units: Vec<_> = waiting
-                .into_iter()
-                .filter(|(resource, _)| self.0.scope.keeps(resource))
-                .map(|(resource, gid)| Unit::single(resource, &gid))
-                .collect();
-            if units.is_empty() {
-                return Ok(());
-            }
-            let asked = self.drain(units, told).await?;
-            self.findings().dangling += asked.gone.len() as u64;
-        }
-    }
-
-    /// What was found out; to be called when nothing is read any more.
+    /// Whether units wait to be read.
     #[must_use]
-    pub fn into_findings(self) -> Findings {
-        std::mem::take(&mut *self.findings())
+    pub fn has_pending(&self) -> bool {
+        !self.state().pending.is_empty()
     }
 
-    async fn drain(&self, mut stack: Vec<Unit>, told: &mpsc::Sender<Event>) -> Result<Asked> {
-        let mut asked = Asked::default();
+    /// Begins a stage of the run with `units`, unless it had begun before the crash.
+    pub async fn begin(&self, phase: Phase, units: Vec<Unit>, told: &mpsc::Sender<Told>) -> Result<()> {
+        if self.state().phase >= Some(phase) {
+            return Ok(());
+        }
+        self.take_step(Step::Began(phase, units), told).await
+    }
+
+    /// The stage that the run is in, as far as it has begun.
+    #[must_use]
+    pub fn phase(&self) -> Option<Phase> {
+        self.state().phase
+    }
+
+    /// Takes the references to what this crawl has not read, each once in a run.
+    #[must_use]
+    pub fn take_referred(&self) -> Vec<(&'static Resource, Box<str>)> {
+        let mut waiting = self.state().known.take_waiting();
+        waiting.retain(|(resource, _)| self.0.scope.keeps(resource));
+        waiting
+    }
+
+    /// What was found out so far.
+    #[must_use]
+    pub fn findings(&self) -> Findings {
+        self.state().findings.clone()
+    }
+
+    /// Reads until nothing is pending.
+    pub async fn drain(&self, told: &mpsc::Sender<Told>) -> Result<()> {
         let mut running = JoinSet::new();
-        self.0.progress.want(stack.len() as u64);
-        // The roots come in the order of the tables; the last in is the first out.
-        stack.reverse();
         loop {
             while running.len() < self.0.workers {
-                let Some(unit) = stack.pop() else { break };
-                running.spawn(self.clone().read(unit, told.clone()));
+                let Some((unit, offset)) = self.state().pending.pop() else { break };
+                running.spawn(self.clone().read(unit, offset, told.clone()));
             }
-            let Some(done) = running.join_next().await else { return Ok(asked) };
-            let left =
+            let Some(done) = running.join_next().await else { return Ok(()) };
+            let below =
                 done.map_err(|cause| Error::new(ErrorKind::Bug, format!("a reader ended: {cause}")))??;
             self.0.progress.done();
-            self.0.progress.want(left.below.len() as u64);
-            stack.extend(left.below);
-            asked.gone.extend(left.gone);
+            self.push(below);
+            self.listen_in_time(told).await?;
         }
     }
 
-    async fn read(self, unit: Unit, told: mpsc::Sender<Event>) -> Result<Left> {
+    async fn read(self, unit: Unit, offset: Option<String>, told: mpsc::Sender<Told>) -> Result<Vec<Unit>> {
         match unit.ask {
-            Ask::Listing(listing) if listing.paged => self.read_pages(&unit, listing, &told).await,
+            Ask::Listing(listing) if listing.paged => self.read_pages(&unit, listing, offset, &told).await,
             _ => self.read_one(&unit, &told).await,
         }
     }
@@ -184,101 +183,122 @@ impl Walk {
         &self,
         unit: &Unit,
         listing: &'static Listing,
-        told: &mpsc::Sender<Event>,
-    ) -> Result<Left> {
+        offset: Option<String>,
+        told: &mpsc::Sender<Told>,
+    ) -> Result<Vec<Unit>> {
         let (operation, path, mut query) = unit.request(&self.0.organization);
         query.push(self.opt_fields(unit.resource));
-        let mut pages = self.0.client.pages(operation, path, query);
-        let mut left = Left::default();
-        // A listing that only helps to find records says nothing of what they hang below.
-        let above = listing.proves.then_some(&*unit.gid);
-        while let Some(answer) =
-            pages.next().await.map_err(|error| error.doing(format!("read {operation}")))?
-        {
+        let mut pages = self.0.client.pages(operation, path, query).from(offset);
+        let mut below = Vec::new();
+        let doing = |error: Error| error.doing(format!("read {operation}"));
+        while let Some(answer) = pages.next().await.map_err(doing)? {
             match answer {
-                Page::Found(page) => {
+                asana::Page::Found(page) => {
                     let reading = self.reading(unit.resource, page.began_at, page.seen_at);
-                    let below = self.take(unit.resource, &page.records, above, &reading, told).await?;
-                    left.below.extend(below);
+                    let end = page.next_offset.map_or(End::Whole, End::More);
+                    below.extend(self.take(unit, &page.records, reading, end, told).await?);
                 }
-                Page::Refused(refusal) => {
-                    self.refused(unit, operation, listing, &refusal).await?;
-                    return Ok(left);
+                asana::Page::Refused(refusal) => {
+                    let end = self.refused(unit, operation, listing, &refusal, told).await?;
+                    self.tell_end(unit, end, told).await?;
                 }
             }
         }
-        if listing.proves {
-            tell(told, Event::Listed { resource: unit.resource, parent: unit.gid.clone() }).await?;
-        }
-        Ok(left)
+        Ok(below)
     }
 
-    async fn read_one(&self, unit: &Unit, told: &mpsc::Sender<Event>) -> Result<Left> {
+    async fn read_one(&self, unit: &Unit, told: &mpsc::Sender<Told>) -> Result<Vec<Unit>> {
         let (operation, path, mut query) = unit.request(&self.0.organization);
         query.push(self.opt_fields(unit.resource));
         let answer = self.0.client.get(operation, &path, &query).await;
         let refusal = match answer.map_err(|error| error.doing(format!("read {operation} {path}")))? {
             Answer::Found(Found { data, began_at, seen_at }) => {
                 let reading = self.reading(unit.resource, began_at, seen_at);
-                let below = self.take(unit.resource, &[data], None, &reading, told).await?;
-                return Ok(Left { below, gone: None });
+                return self.take(unit, &[data], reading, End::Whole, told).await;
             }
             Answer::Refused(refusal) => refusal,
         };
-        match unit.ask {
-            Ask::Listing(listing) => self.refused(unit, operation, listing, &refusal).await?,
-            Ask::Single if refusal.status == 404 => {
-                return Ok(Left { gone: Some((unit.resource, unit.gid.clone())), ..Left::default() });
+        let end = match unit.ask {
+            Ask::Listing(listing) => self.refused(unit, operation, listing, &refusal, told).await?,
+            Ask::Single(why) if refusal.status == 404 => {
+                self.state().findings.dangling += u64::from(why == Why::Referred);
+                End::Gone
             }
-            Ask::Single => self.gap(unit, operation, &refusal)?,
-        }
-        Ok(Left::default())
+            Ask::Single(_) => self.gap(unit, operation, &refusal)?,
+        };
+        self.tell_end(unit, end, told).await?;
+        Ok(Vec::new())
     }
 
-    /// Makes records of a page, tells them, and says what to read below those that are new to this crawl.
+    async fn tell_end(&self, unit: &Unit, end: End, told: &mpsc::Sender<Told>) -> Result<()> {
+        let now = self.0.clock.now();
+        let reading = self.reading(unit.resource, now, now);
+        let page = Page { unit: unit.clone(), reading, taken: Vec::new(), odd: None, end };
+        tell(told, Told::Page(Box::new(page))).await
+    }
+
+    /// Makes records of a page, tells them, and says what to read below them.
     async fn take(
         &self,
-        resource: &'static Resource,
+        unit: &Unit,
         page: &[Box<RawValue>],
-        listed_under: Option<&str>,
-        reading: &Arc<Reading>,
-        told: &mpsc::Sender<Event>,
+        reading: Arc<Reading>,
+        end: End,
+        told: &mpsc::Sender<Told>,
     ) -> Result<Vec<Unit>> {
+        let resource = unit.resource;
+        // A listing that only helps to find records says nothing of what they hang below.
+        let above = match unit.ask {
+            Ask::Listing(listing) if listing.proves => Some(&*unit.gid),
+            _ => None,
+        };
         let mut below = Vec::new();
-        let mut records = Vec::with_capacity(page.len());
+        let mut taken = Vec::with_capacity(page.len());
+        let mut odd = None;
         for raw in page {
-            let parsed = match encode::record(resource, raw.get(), listed_under, reading) {
-                Ok(parsed) => parsed,
-                Err(error) => {
-                    self.odd(resource, listed_under, &error);
-                    continue;
+            match encode::record(resource, raw.get(), above, &reading) {
+                Ok(parsed) => {
+                    let one = self.lead(unit, parsed);
+                    below.extend(one.lead.below.iter().cloned());
+                    taken.push(one);
                 }
-            };
-            let gid = encode::field(&parsed.value, "gid").and_then(|gid| gid.as_str()).unwrap_or_default();
-            let mut known = self.known();
-            if known.first(resource, gid) {
-                below.extend(Unit::below(resource, gid, &parsed.value, &self.0.scope));
-                for (table, gid) in encode::references(resource, &parsed.value) {
-                    if let Some(other) = resources::by_table(table) {
-                        known.refer(other, &gid);
-                    }
-                }
+                Err(error) => odd = odd.or_else(|| Some(error.to_string())),
             }
-            drop(known);
-            records.push(parsed.record);
         }
-        if self.0.scope.keeps(resource) && !records.is_empty() {
-            self.0.progress.records(resource.place(), records.len() as u64);
-            tell(told, Event::Records(records)).await?;
+        if self.0.scope.keeps(resource) {
+            self.0.progress.records(resource.place(), taken.len() as u64);
         }
+        let page = Page { unit: unit.clone(), reading, taken, odd, end };
+        tell(told, Told::Page(Box::new(page))).await?;
         Ok(below)
     }
 
-    /// Notes a record that is not what Asana describes: nothing can be kept of it, and the others can.
-    fn odd(&self, resource: &Resource, listed_under: Option<&str>, error: &Error) {
-        let refusal = Refusal { status: 200, phrase: error.to_string(), help: None };
-        let now = self.0.clock.now();
-        self.findings().gap(resource, "record", listed_under.unwrap_or_default(), &refusal, now);
+    /// Where a record leads: what to read below it, and what it refers to.
+    fn lead(&self, unit: &Unit, parsed: encode::Parsed) -> Taken {
+        let resource = unit.resource;
+        let gid: Box<str> =
+            encode::field(&parsed.value, "gid").and_then(|gid| gid.as_str()).unwrap_or_default().into();
+        let (units, none) = Unit::below(resource, &gid, &parsed.value, &self.0.scope);
+        let none = none.into_iter().map(Resource::place).collect();
+        let mut state = self.state();
+        let first = state.known.first(resource, &gid);
+        let mut refers = Vec::new();
+        for (table, gid) in encode::references(resource, &parsed.value) {
+            if resources::by_table(table).is_some_and(|other| state.known.refer(other, &gid)) {
+                refers.push((table.into(), gid.into()));
+            }
+        }
+        let (below, if_changed) = match (unit.ask, &state.reach) {
+            (Ask::Single(Why::Changed), _) => units.into_iter().partition(Unit::proves),
+            (Ask::Single(_), _) => (units, Vec::new()),
+            (_, Reach::Everything) if first => (units, Vec::new()),
+            (_, Reach::Slices(slices)) if first && (resource.table != "tasks" || slices.hold(&gid)) => {
+                (units, Vec::new())
+            }
+            (_, Reach::Everything) => (Vec::new(), Vec::new()),
+            (_, Reach::Slices(_) | Reach::Changed) => (Vec::new(), units),
+        };
+        Taken { record: parsed.record, lead: Lead { gid, below, refers, none }, if_changed }
     }
 
     async fn refused(
@@ -287,17 +307,18 @@ impl Walk {
         operation: &str,
         listing: &Listing,
         refusal: &Refusal,
-    ) -> Result<()> {
+        told: &mpsc::Sender<Told>,
+    ) -> Result<End> {
         if listing.essential {
             return Err(essential(operation, refusal));
         }
         if refusal.status == 402 && listing.below == Below::Organization {
             let answer = format!("402 {}", refusal.phrase);
-            self.findings().unavailable.insert(unit.resource.table, answer);
-            return Ok(());
+            self.take_step(Step::Unavailable(unit.resource.table.to_owned(), answer), told).await?;
+            return Ok(End::Unavailable);
         }
         if refusal.status == 404 && self.went(unit, listing).await? {
-            return Ok(());
+            return Ok(End::ParentGone);
         }
         self.gap(unit, operation, refusal)
     }
@@ -309,20 +330,37 @@ impl Walk {
         let Some(above) = resources::by_table(table).filter(|above| above.single.is_some()) else {
             return Ok(false);
         };
-        let (operation, path, query) = Unit::single(above, &unit.gid).request(&self.0.organization);
+        let (operation, path, query) =
+            Unit::single(above, &unit.gid, Why::Missing).request(&self.0.organization);
         let answer = self.0.client.get(operation, &path, &query).await?;
         Ok(matches!(answer, Answer::Refused(refusal) if refusal.status == 404))
     }
 
-    fn gap(&self, unit: &Unit, operation: &str, refusal: &Refusal) -> Result<()> {
+    fn gap(&self, unit: &Unit, operation: &str, refusal: &Refusal) -> Result<End> {
         let now = self.0.clock.now();
-        self.findings().gap(unit.resource, operation, &unit.gid, refusal, now);
+        tracing::debug!(
+            table = unit.resource.table,
+            operation,
+            gid = unit.gid,
+            status = refusal.status,
+            "gap"
+        );
+        let gap = Gap {
+            table: unit.resource.table.to_owned(),
+            scope: operation.to_owned(),
+            gid: unit.gid.to_string(),
+            status: refusal.status,
+            phrase: refusal.phrase.clone(),
+            first_seen: now,
+            last_seen: now,
+            accepted: None,
+        };
         if refusal.status != 0 && refusal.status < 500 {
-            return Ok(());
+            return Ok(End::Refused(gap));
         }
         let in_a_row = self.0.client.statistics().unreadable_in_a_row;
         if in_a_row < DOWN_AFTER {
-            return Ok(());
+            return Ok(End::Refused(gap));
         }
         let message =
             format!("Asana is down: {in_a_row} questions in a row were not answered, last {refusal}");
@@ -334,36 +372,122 @@ impl Walk {
         ("opt_fields".to_owned(), self.0.fields[resource.place()].0.clone())
     }
 
-    fn reading(
-        &self,
-        resource: &Resource,
-        began_at: chrono::DateTime<chrono::Utc>,
-        seen_at: chrono::DateTime<chrono::Utc>,
-    ) -> Arc<Reading> {
-        let fields = Arc::clone(&self.0.fields[resource.place()].1);
-        Arc::new(Reading { lane: Lane::Walk, fields, began_at, seen_at })
+    /// Names the set of fields that `resource` is asked for with.
+    #[must_use]
+    pub fn fields(&self, resource: &Resource) -> Arc<str> {
+        Arc::clone(&self.0.fields[resource.place()].1)
+    }
+
+    fn reading(&self, resource: &Resource, began_at: DateTime<Utc>, seen_at: DateTime<Utc>) -> Arc<Reading> {
+        let fields = self.fields(resource);
+        let lane = self.state().lane;
+        Arc::new(Reading { lane, fields, began_at, seen_at })
+    }
+
+    /// Notes a step, and tells it.
+    pub(super) async fn take_step(&self, step: Step, told: &mpsc::Sender<Told>) -> Result<()> {
+        tell(told, Told::Step(step.clone())).await?;
+        self.restore_step(&step);
+        Ok(())
+    }
+
+    pub(super) async fn probed(&self, lane: &str, answer: String, told: &mpsc::Sender<Told>) -> Result<()> {
+        if self.state().findings.probes.get(lane) == Some(&answer) {
+            return Ok(());
+        }
+        self.take_step(Step::Probe(lane.to_owned(), answer), told).await
+    }
+
+    /// Takes up an answer from before a crash.
+    pub fn restore_page(&self, unit: &Unit, leads: &[Lead], end: &End) {
+        let mut state = self.state();
+        let asked = state.pending.iter().rposition(|(one, _)| one == unit).map(|at| state.pending.remove(at));
+        for lead in leads {
+            state.known.first(unit.resource, &lead.gid);
+            for (table, gid) in &lead.refers {
+                if let Some(other) = resources::by_table(table) {
+                    state.known.refer(other, gid);
+                }
+            }
+            state.pending.extend(lead.below.iter().rev().map(|unit| (unit.clone(), None)));
+        }
+        match end {
+            // It goes on before what hangs below it: offsets expire.
+            End::More(offset) => state.pending.push((unit.clone(), Some(offset.clone()))),
+            End::Gone => {
+                let referred = matches!(unit.ask, Ask::Single(Why::Referred));
+                state.findings.dangling += u64::from(referred);
+            }
+            _ => {}
+        }
+        drop(asked);
+    }
+
+    /// Takes up a step from before a crash.
+    pub fn restore_step(&self, step: &Step) {
+        match step {
+            Step::Wanted(units) => {
+                let mut state = self.state();
+                let referred = units.iter().filter(|unit| matches!(unit.ask, Ask::Single(Why::Referred)));
+                referred.for_each(|unit| _ = state.known.first(unit.resource, &unit.gid));
+                drop(state);
+                self.push(units.clone());
+            }
+            Step::Heeded(units, later) => {
+                self.state().streams.heeded(later);
+                self.push(units.clone());
+            }
+            Step::Began(phase, units) => {
+                self.state().phase = Some(*phase);
+                self.push(units.clone());
+            }
+            other => self.state().findings.take(other),
+        }
+    }
+
+    /// Takes up where a search goes on.
+    pub fn restore_search(&self, of: Search, next: Option<DateTime<Utc>>) {
+        if let Some(next) = next {
+            self.state().searched.insert(of, next);
+        }
+    }
+
+    pub(super) fn searched(&self, of: Search) -> Option<DateTime<Utc>> {
+        self.state().searched.get(&of).copied()
     }
 
     pub(super) fn client(&self) -> &Client {
         &self.0.client
     }
 
-    pub(super) fn organization(&self) -> &str {
+    pub(super) fn clock(&self) -> &Clock {
+        &self.0.clock
+    }
+
+    /// The gid of the organization.
+    #[must_use]
+    pub fn organization(&self) -> &str {
         &self.0.organization
     }
 
-    pub(super) fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.known.lock().expect("no holder panics")
+    /// The tables of this crawl.
+    #[must_use]
+    pub fn scope(&self) -> &Scope {
+        &self.0.scope
     }
 
-    pub(super) fn findings(&self) -> MutexGuard<'_, Findings> {
-        self.0.findings.lock().expect("no holder panics")
+    pub(super) fn workers(&self) -> usize {
+        self.0.workers
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().expect("no holder panics")
     }
 }
 
-/// Hands an event on. A closed queue means that somebody else failed first, and is the one reported.
-async fn tell(told: &mpsc::Sender<Event>, event: Event) -> Result<()> {
-    told.send(event).await.map_err(|_| Error::new(ErrorKind::Cancelled, "nobody takes records any more"))
+/// Hands something on. A closed queue means that somebody else failed first, and is the one reported.
+pub(super) async fn tell(told: &mpsc::Sender<Told>, what: Told) -> Result<()> {
+    told.send(what).await.map_err(|_| Error::new(ErrorKind::Cancelled, "nobody takes records any more"))
 }
 
 fn essential(operation: &str, refusal: &Refusal) -> Error {

@@ -55,10 +55,7 @@ impl Check {
     fn open(resource: &'static Resource, ids: &FieldIds, bytes: Bytes) -> Result<Self> {
         let schema = schema(resource, ids)?;
         let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(corrupt))?;
-        let written = builder.metadata().file_metadata().key_value_metadata().and_then(|pairs| {
-            pairs.iter().find(|pair| pair.key == RESOURCES).and_then(|pair| pair.value.clone())
-        });
-        let same_version = written.as_deref() == Some(&resources::VERSION.to_string());
+        let same_version = versions(&builder).as_deref() == Some(&resources::VERSION.to_string());
         if same_version && builder.schema().fields() != schema.fields() {
             return Err(corrupt(format!("its columns are not those of {}", resource.table)));
         }
@@ -118,6 +115,12 @@ impl Check {
         }
         Ok(())
     }
+}
+
+/// The versions of the resources that a part was written by.
+pub(super) fn versions(builder: &ParquetRecordBatchReaderBuilder<Bytes>) -> Option<String> {
+    let pairs = builder.metadata().file_metadata().key_value_metadata()?;
+    pairs.iter().find(|pair| pair.key == RESOURCES)?.value.clone()
 }
 
 fn named(cause: Error, head: &KeyRow) -> Error {

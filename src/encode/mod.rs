@@ -8,18 +8,25 @@ mod canonical;
 mod check;
 mod columns;
 mod json;
+mod layout;
+mod merge;
 mod part;
 mod read;
 mod record;
 mod schema;
+mod sparse;
 mod statistics;
+mod system;
 
 pub use canonical::hash;
 pub use check::check_rows;
+pub use layout::{Layout, Pages, ReadLayout, TAIL_BYTES};
+pub use merge::merge;
 pub use part::{encode_deletes, encode_part};
-pub use read::{Deletes, KeyRow, Keys, Row, Rows, Stream, deletes, keys, rows};
+pub use read::{Deletes, KeyRow, Keys, Row, Rows, Stream, count_rows, deletes, keys, rows};
 pub use record::{Parsed, field, parse, record, references};
 pub use schema::schema;
+pub use system::{encode_rows, read_rows};
 
 #[cfg(test)]
 mod tests;

@@ -35,14 +35,24 @@ use crate::resources;
 use crate::resources::Resource;
 
 /// Rows in one Arrow batch, at most.
-const BATCH_ROWS: usize = 512;
+pub(super) const BATCH_ROWS: usize = 512;
 /// JSON in one Arrow batch, at most, unless a single record is larger.
-const BATCH_BYTES: usize = 1 << 20;
+pub(super) const BATCH_BYTES: usize = 1 << 20;
 /// What a row group may grow to, compressed. Tests want several from few rows.
 const ROW_GROUP_BYTES: usize = if cfg!(test) { 64 << 10 } else { 16 << 20 };
-/// Rows in a page, at most: what has to be read to look up one key.
+/// Rows in a page, at most.
 const PAGE_ROWS: usize = 4096;
-/// The footer names the version of the resources under this key: digests are comparable within one version only.
+/// What a page of the columns that lookups read may grow to, before compression: what has to be read to look up one
+/// key. Smaller ones would make the page index longer, and it is read first.
+const LOOKUP_PAGE_BYTES: &[(&str, usize)] = &[
+    ("_key", 8 << 10),
+    ("_parent", 8 << 10),
+    ("_hash", 16 << 10),
+    ("modified_at", 8 << 10),
+    ("_raw", 64 << 10),
+];
+/// The footer names the version of the resources under this key: digests are comparable within one version only. A part
+/// that was merged of several names them all.
 pub(super) const RESOURCES: &str = "asana-backup.resources";
 /// The columns of a position-delete file, with the ids that Iceberg reserves for them ("Reserved Field IDs").
 pub(super) const FILE_PATH: (&str, i32) = ("file_path", 2_147_483_546);
@@ -84,32 +94,64 @@ fn write_records(
     records: Vec<Record>,
 ) -> Result<EncodedPart> {
     let schema = schema(resource, ids)?;
-    let properties = record_properties(&table_columns(resource));
-    let mut writer = ArrowWriter::try_new(Vec::new(), Arc::clone(&schema), Some(properties)).map_err(bug)?;
+    let mut open = Open::new(&schema, &table_columns(resource), &resources::VERSION.to_string())?;
     let mut batch = Batch::new(resource, run);
-    let (mut expected, mut count) = (DefaultHasher::new(), 0_u64);
     for record in records {
         if batch.is_full(&record) {
-            writer.write(&batch.finish(&schema)?).map_err(bug)?;
+            open.write(&batch.finish(&schema)?)?;
         }
-        feed(&mut expected, &record.key, &record.hash, &record.raw);
-        count += 1;
+        open.count(&record.key, &record.hash, &record.raw);
         batch.push(&record)?;
     }
-    writer.write(&batch.finish(&schema)?).map_err(bug)?;
-    let bytes = Bytes::from(writer.into_inner().map_err(bug)?);
-
-    let mut found = DefaultHasher::new();
-    for row in rows(bytes.clone())? {
-        let row = row?;
-        feed(&mut found, &row.head.key, &row.head.hash, &row.raw);
-    }
-    if found.finish() != expected.finish() {
-        return Err(bug("what was written does not read back"));
-    }
+    open.write(&batch.finish(&schema)?)?;
     let mut misfits = BTreeMap::new();
     batch.columns.misfits(&mut misfits);
-    finished(Content::Records, bytes, count, misfits)
+    open.finish(misfits)
+}
+
+/// A part of records that is being written.
+pub(super) struct Open {
+    writer: ArrowWriter<Vec<u8>>,
+    expected: DefaultHasher,
+    rows: u64,
+}
+
+impl Open {
+    /// One with these columns, by definitions of these `versions`.
+    pub(super) fn new(schema: &SchemaRef, columns: &[TableColumn], versions: &str) -> Result<Self> {
+        let properties = Some(record_properties(columns, versions));
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), properties).map_err(bug)?;
+        Ok(Self { writer, expected: DefaultHasher::new(), rows: 0 })
+    }
+
+    /// Notes a row that is in the next batch, or in one after it.
+    pub(super) fn count(&mut self, key: &str, hash: &Hash, raw: &str) {
+        feed(&mut self.expected, key, hash, raw);
+        self.rows += 1;
+    }
+
+    pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.writer.write(batch).map_err(bug)
+    }
+
+    /// About how large the part has become.
+    pub(super) fn bytes(&self) -> usize {
+        self.writer.bytes_written() + self.writer.in_progress_size()
+    }
+
+    /// Ends the part, and reads it back.
+    pub(super) fn finish(self, misfits: BTreeMap<String, u64>) -> Result<EncodedPart> {
+        let bytes = Bytes::from(self.writer.into_inner().map_err(bug)?);
+        let mut found = DefaultHasher::new();
+        for row in rows(bytes.clone())? {
+            let row = row?;
+            feed(&mut found, &row.head.key, &row.head.hash, &row.raw);
+        }
+        if found.finish() != self.expected.finish() {
+            return Err(bug("what was written does not read back"));
+        }
+        finished(Content::Records, bytes, self.rows, misfits)
+    }
 }
 
 fn feed(digest: &mut DefaultHasher, key: &str, hash: &Hash, raw: &str) {
@@ -159,7 +201,7 @@ fn write_arrays(writer: &mut ArrowWriter<Vec<u8>>, schema: &SchemaRef, arrays: V
 }
 
 /// What the repository is told of the file in `bytes`, as its own footer says it.
-fn finished(
+pub(super) fn finished(
     content: Content,
     bytes: Bytes,
     rows: u64,
@@ -259,17 +301,22 @@ fn properties() -> WriterPropertiesBuilder {
         .set_statistics_enabled(EnabledStatistics::None)
 }
 
-fn record_properties(columns: &[TableColumn]) -> WriterProperties {
-    let version = KeyValue::new(RESOURCES.to_owned(), resources::VERSION.to_string());
-    let mut builder = properties().set_key_value_metadata(Some(vec![version]));
+/// What the parts of a table have in common. `versions` are those of the definitions that its rows were made by.
+pub(super) fn record_properties(columns: &[TableColumn], versions: &str) -> WriterProperties {
+    let versions = KeyValue::new(RESOURCES.to_owned(), versions.to_owned());
+    let mut builder = properties().set_key_value_metadata(Some(vec![versions]));
     let mut told = Vec::new();
     told_leaves(columns, &mut Vec::new(), &mut told);
     for path in told {
         builder = builder.set_column_statistics_enabled(ColumnPath::new(path), EnabledStatistics::Page);
     }
-    // Every value differs, so a dictionary would be built only to be thrown away.
-    for name in ["_key", "_raw", "_hash", "permalink_url"] {
+    // Every value differs, so a dictionary would be built only to be thrown away. Where lookups read a column, they
+    // would have to read its dictionary, too.
+    for name in ["_key", "_parent", "_raw", "_hash", "gid", "modified_at", "permalink_url"] {
         builder = builder.set_column_dictionary_enabled(ColumnPath::from(name), false);
+    }
+    for (name, bytes) in LOOKUP_PAGE_BYTES {
+        builder = builder.set_column_data_page_size_limit(ColumnPath::from(*name), *bytes);
     }
     builder.build()
 }
@@ -291,6 +338,6 @@ fn delete_properties() -> WriterProperties {
 }
 
 /// Writing to memory what we made ourselves cannot fail, unless we made it wrong.
-fn bug(cause: impl Display) -> Error {
+pub(super) fn bug(cause: impl Display) -> Error {
     Error::new(ErrorKind::Bug, cause.to_string())
 }

@@ -18,10 +18,17 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::Hash;
 
 /// Rows read at once; bounds the memory of a reader.
-const BATCH_ROWS: usize = 512;
+pub(super) const BATCH_ROWS: usize = 512;
 
 /// The column that orders two readings of one record, in the tables that have it.
 const MODIFIED_AT: &str = "modified_at";
+
+/// The columns of [`KeyRow`].
+pub(super) const KEY_COLUMNS: &[&str] = &["_key", "_parent", "_hash", "_seen_at", MODIFIED_AT];
+
+/// The columns of [`Row`].
+pub(super) const FULL_COLUMNS: &[&str] =
+    &["_key", "_parent", "_raw", "_hash", "_seen_at", "_run", "_lane", "_fields", MODIFIED_AT];
 
 /// What identifies a row and tells whether it changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,7 +74,7 @@ pub type Deletes = Stream<(String, i64)>;
 /// # Errors
 /// Corrupt, if this is no part.
 pub fn keys(bytes: Bytes) -> Result<Keys> {
-    Stream::open(bytes, &["_key", "_parent", "_hash", "_seen_at", MODIFIED_AT], key_rows)
+    Stream::open(bytes, KEY_COLUMNS, key_rows)
 }
 
 /// Reads the rows of the part in `bytes`, with their JSON and without the typed columns.
@@ -75,8 +82,23 @@ pub fn keys(bytes: Bytes) -> Result<Keys> {
 /// # Errors
 /// Corrupt, if this is no part.
 pub fn rows(bytes: Bytes) -> Result<Rows> {
-    let names = ["_key", "_parent", "_raw", "_hash", "_seen_at", "_run", "_lane", "_fields", MODIFIED_AT];
-    Stream::open(bytes, &names, full_rows)
+    Stream::open(bytes, FULL_COLUMNS, full_rows)
+}
+
+/// Decodes every column of every row in `bytes`, whatever the table, and returns the number of rows.
+///
+/// # Errors
+/// Corrupt, if this is no Parquet file, or one of its pages is damaged.
+pub fn count_rows(bytes: Bytes) -> Result<u64> {
+    let mut batches = guarded(|| {
+        let builder = ParquetRecordBatchReaderBuilder::try_new(bytes).map_err(corrupt)?;
+        builder.with_batch_size(BATCH_ROWS).build().map_err(corrupt)
+    })?;
+    let mut rows = 0;
+    while let Some(batch) = guarded(|| batches.next().transpose().map_err(corrupt))? {
+        rows += batch.num_rows() as u64;
+    }
+    Ok(rows)
 }
 
 /// Reads the position-delete file in `bytes`.
@@ -191,7 +213,7 @@ pub(super) fn key_rows(batch: &RecordBatch, first: u64) -> Result<Vec<KeyRow>> {
         .collect()
 }
 
-fn full_rows(batch: &RecordBatch, first: u64) -> Result<Vec<Row>> {
+pub(super) fn full_rows(batch: &RecordBatch, first: u64) -> Result<Vec<Row>> {
     let [raw, run, lane, fields] = ["_raw", "_run", "_lane", "_fields"].map(|name| required(batch, name));
     let (raw, run, lane, fields) = (raw?, run?, lane?, fields?);
     let row = |(at, head)| Row {
@@ -213,12 +235,12 @@ fn delete_rows(batch: &RecordBatch, _first: u64) -> Result<Vec<(String, i64)>> {
     Ok((0..batch.num_rows()).map(|row| (files.value(row).to_owned(), positions.value(row))).collect())
 }
 
-fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array> {
+pub(super) fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array> {
     let column = batch.column_by_name(name).ok_or_else(|| corrupt(format!("it has no column `{name}`")))?;
     Ok(column.as_ref())
 }
 
-fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray> {
+pub(super) fn texts<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a StringArray> {
     let texts = column(batch, name)?.as_string_opt();
     texts.ok_or_else(|| corrupt(format!("`{name}` holds no text")))
 }

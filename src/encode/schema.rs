@@ -21,9 +21,13 @@ pub(super) const UTC: &str = "+00:00";
 /// # Errors
 /// Bug, if `ids` lacks a column: the table's metadata has to be brought up to date first.
 pub fn schema(resource: &Resource, ids: &FieldIds) -> Result<SchemaRef> {
-    let fields = fields_of(&table_columns(resource), "", ids)
-        .map_err(|e| e.doing(format!("make the schema of {}", resource.table)))?;
-    Ok(Arc::new(Schema::new(fields)))
+    schema_of(&table_columns(resource), ids)
+        .map_err(|e| e.doing(format!("make the schema of {}", resource.table)))
+}
+
+/// The Arrow schema of a table with these columns.
+pub(super) fn schema_of(columns: &[TableColumn], ids: &FieldIds) -> Result<SchemaRef> {
+    Ok(Arc::new(Schema::new(fields_of(columns, "", ids)?)))
 }
 
 fn fields_of(columns: &[TableColumn], prefix: &str, ids: &FieldIds) -> Result<Fields> {

@@ -15,12 +15,15 @@ use crate::resources::Resource;
 pub enum Lane {
     /// Lists everything.
     Walk,
+    /// Reads what moved.
+    Changes,
 }
 
 impl fmt::Display for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Walk => f.write_str("walk"),
+            Self::Changes => f.write_str("changes"),
         }
     }
 }

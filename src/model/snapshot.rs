@@ -2,7 +2,7 @@
 //!
 //! Rule: a snapshot file is created once and never changed. What it does not name does not exist.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use chrono::{DateTime, Utc};
@@ -106,6 +106,8 @@ pub struct Snapshot {
     pub previous: Option<Hash>,
     /// The run that wrote it.
     pub run: RunId,
+    /// The process that wrote it: the run's own id, or another where a later process went on with the run.
+    pub writer: RunId,
     /// The organization's gid.
     pub organization: String,
     /// The version of the program that wrote it.
@@ -118,6 +120,22 @@ pub struct Snapshot {
     pub committed_at: DateTime<Utc>,
     /// Whether every table is proven complete.
     pub complete: bool,
+    /// Where the run goes on after this snapshot: how many segments of its journal are in it.
+    pub continues: Option<u64>,
+    /// What the run set out to do, in words.
+    pub plan: String,
+    /// The moment from which the next run asks for changes.
+    pub changed_until: DateTime<Utc>,
+    /// The digest of the list of cursors: where each event stream goes on.
+    pub cursors: Hash,
+    /// The digest of the list of what was walked when.
+    pub coverage: Hash,
+    /// Why a table is not proven complete, other than gaps.
+    pub lacks: BTreeMap<String, BTreeSet<String>>,
+    /// How many deletions are held back until somebody accepts them.
+    pub held_count: u64,
+    /// The digest of the list of them: table and key.
+    pub held: Hash,
     /// Who read.
     pub token: TokenIdentity,
     /// The config's filters, as they were.

@@ -101,6 +101,10 @@ impl Check<'_> {
         self.note_if(differs, &key, || "it changed since it was first read".to_owned());
         self.chain(&key, snapshot, previous);
 
+        for list in [snapshot.cursors, snapshot.coverage, snapshot.held] {
+            let read = self.repository.list::<Vec<IgnoredAny>>(list).await;
+            self.sift(&Key::List(list).to_string(), read)?;
+        }
         let gaps_key = Key::List(snapshot.gaps).to_string();
         let gaps = self.repository.list::<Vec<IgnoredAny>>(snapshot.gaps).await;
         let gaps = self.sift(&gaps_key, gaps)?.map(|gaps| gaps.len() as u64);
@@ -404,8 +408,8 @@ mod tests {
         let repository = history().await;
         let mut all = committed(&repository).await;
         all[1].snapshot.gap_count += 1;
-        all[2].snapshot.previous = None;
-        let tags = all[2].snapshot.tables.get_mut("tags").expect("a table");
+        all[3].snapshot.previous = None;
+        let tags = all[3].snapshot.tables.get_mut("tags").expect("a table");
         tags.counts.rows += 1;
         tags.iceberg_snapshot += 1;
         tags.published_as += 1;

@@ -6,10 +6,10 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::model::{
     Bound, ColumnStatistics, Content, Counts, EncodedPart, FORMAT_VERSION, Gap, Hash, Lane, Proof, RunId,
-    Snapshot, SnapshotNumber, TableState, TokenIdentity,
+    Snapshot, SnapshotNumber, TableColumn, TableState, TokenIdentity, table_columns,
 };
-pub(super) use crate::repository::store::tests::{Flaw, flawed, memory, moved, remove};
-use crate::repository::{Repository, StageTable, StagedPart};
+pub(super) use crate::repository::store::tests::{Flaw, flawed, memory, moved, remove, s3};
+use crate::repository::{Claim, Repository, StageTable, StagedPart};
 use crate::resources::{self, Resource};
 
 /// `seconds` after a fixed moment.
@@ -23,7 +23,7 @@ pub(super) fn run(n: u128) -> RunId {
 }
 
 /// An empty repository of organization 12.
-pub(super) async fn repository() -> Repository {
+pub(crate) async fn repository() -> Repository {
     Repository::open_or_create(memory(), "12", moment(0)).await.expect("a new repository")
 }
 
@@ -34,18 +34,40 @@ pub(super) fn snapshot(number: u64, previous: Option<Hash>, run: RunId) -> Snaps
         number: SnapshotNumber(number),
         previous,
         run,
+        writer: run,
         organization: "12".to_owned(),
         program: "0.1.0".to_owned(),
         resources: 1,
         started_at: moment(0),
         committed_at: moment(60 * i64::try_from(number).expect("small")),
         complete: true,
+        continues: None,
+        plan: String::new(),
+        changed_until: moment(0),
+        cursors: Hash::of(b""),
+        coverage: Hash::of(b""),
+        lacks: BTreeMap::new(),
+        held_count: 0,
+        held: Hash::of(b""),
         token: TokenIdentity { gid: "1".to_owned(), name: "Ada".to_owned(), probes: BTreeMap::new() },
         filters: BTreeMap::new(),
         tables: BTreeMap::new(),
         gap_count: 0,
         gaps: Hash::of(b""),
         requests: BTreeMap::new(),
+    }
+}
+
+/// Claim `attempt` on snapshot `base`.
+pub(super) fn claim(base: u64, attempt: u32, run: RunId, writer: RunId) -> Claim {
+    Claim {
+        format: FORMAT_VERSION,
+        base: SnapshotNumber(base),
+        attempt,
+        run,
+        writer,
+        holder: format!("host-{}", writer.0.0),
+        at: moment(i64::from(attempt)),
     }
 }
 
@@ -80,25 +102,28 @@ pub(super) fn deletes(rows: u64, url: &str) -> EncodedPart {
     EncodedPart { content: Content::Deletes, ..as_part }
 }
 
-/// Stages tags for snapshot `number`: `added` and `deleted` in rows, each one file.
-pub(super) async fn stage(
-    repository: &Repository,
+/// The columns of the table that the tests fill.
+pub(super) fn columns() -> Vec<TableColumn> {
+    table_columns(tags())
+}
+
+/// The stage of tags for snapshot `number` by the run of that number, which changes nothing yet.
+pub(super) fn quiet<'a>(
+    columns: &'a [TableColumn],
     number: u64,
-    previous: Option<&TableState>,
-    added: u64,
-    deleted: u64,
-) -> TableState {
+    previous: Option<&'a TableState>,
+) -> StageTable<'a> {
     let run = run(u128::from(number));
-    let ids = repository.field_ids(tags(), previous).await.expect("ids");
-    let before = previous.map_or(0, |state| state.counts.rows);
-    let mut stage = StageTable {
-        resource: tags(),
+    StageTable {
+        table: "tags",
+        columns,
         previous,
         number: SnapshotNumber(number),
         committed_at: snapshot(number, None, run).committed_at,
-        run,
+        writer: run,
         added: Vec::new(),
         deletes: Vec::new(),
+        removed: Vec::new(),
         lane: Lane::Walk,
         proof: Proof {
             complete: true,
@@ -107,16 +132,35 @@ pub(super) async fn stage(
             by: Vec::new(),
             lacks: Vec::new(),
         },
-        counts: Counts { rows: before + added - deleted, ..Counts::default() },
-    };
+        counts: Counts { rows: previous.map_or(0, |state| state.counts.rows), ..Counts::default() },
+    }
+}
+
+/// Puts a part of `rows` rows of `table` into the store.
+pub(super) async fn put(repository: &Repository, table: &str, number: u64, rows: u64) -> StagedPart {
+    let ids = repository.field_ids(table, &columns(), None).await.expect("ids");
+    let encoded = part(rows, &format!("{number}-a"), &format!("{number}-z"), ids["_key"]);
+    let stored = repository.put_part(table, &run(u128::from(number)), &encoded).await.expect("stored");
+    StagedPart::new(stored, &encoded)
+}
+
+/// Stages tags for snapshot `number`: `added` and `deleted` in rows, each one file.
+pub(super) async fn stage(
+    repository: &Repository,
+    number: u64,
+    previous: Option<&TableState>,
+    added: u64,
+    deleted: u64,
+) -> TableState {
+    let columns = columns();
+    let mut stage = quiet(&columns, number, previous);
+    stage.counts.rows = stage.counts.rows + added - deleted;
     if added > 0 {
-        let encoded = part(added, &format!("{number}-a"), &format!("{number}-z"), ids["_key"]);
-        let stored = repository.put_part("tags", &run, &encoded).await.expect("stored");
-        stage.added.push(StagedPart::new(stored, &encoded));
+        stage.added.push(put(repository, "tags", number, added).await);
     }
     if deleted > 0 {
         let encoded = deletes(deleted, &repository.url_of(&format!("tables/tags/data/{number}")));
-        let stored = repository.put_part("tags", &run, &encoded).await.expect("stored");
+        let stored = repository.put_part("tags", &stage.writer, &encoded).await.expect("stored");
         stage.deletes.push(StagedPart::new(stored, &encoded));
     }
     repository.stage_table(stage).await.expect("staged")
@@ -127,12 +171,14 @@ pub(super) async fn commit(repository: &Repository, number: u64, state: &TableSt
     let previous = repository.latest().await.expect("readable").map(|committed| committed.sha256);
     let mut next = snapshot(number, previous, run(u128::from(number)));
     next.gaps = repository.put_list::<[Gap]>(&[]).await.expect("stored");
+    (next.cursors, next.coverage, next.held) = (next.gaps, next.gaps, next.gaps);
     next.tables.insert("tags".to_owned(), state.clone());
     repository.commit(&next).await.expect("committed");
     repository.publish(&next).await.expect("published");
 }
 
-/// A repository with three snapshots: one adds, one adds and deletes, one leaves the table as it is.
+/// A repository with four snapshots: one adds, one adds and deletes, one leaves the table as it is, and one puts all of
+/// it into one part.
 pub(super) async fn history() -> Repository {
     let repository = repository().await;
     let first = stage(&repository, 1, None, 5, 0).await;
@@ -141,5 +187,19 @@ pub(super) async fn history() -> Repository {
     commit(&repository, 2, &second).await;
     let third = stage(&repository, 3, Some(&second), 0, 0).await;
     commit(&repository, 3, &third).await;
+    let fourth = replace(&repository, 4, &third).await;
+    commit(&repository, 4, &fourth).await;
     repository
+}
+
+/// Stages tags for snapshot `number` with all of its rows in one new part, if there are any.
+pub(super) async fn replace(repository: &Repository, number: u64, previous: &TableState) -> TableState {
+    let columns = columns();
+    let mut stage = quiet(&columns, number, Some(previous));
+    if stage.counts.rows > 0 {
+        stage.added.push(put(repository, "tags", number, stage.counts.rows).await);
+    }
+    let objects = repository.objects(previous).await.expect("listed");
+    stage.removed = objects.parts.into_iter().chain(objects.deletes).map(|part| part.key).collect();
+    repository.stage_table(stage).await.expect("staged")
 }

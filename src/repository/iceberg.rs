@@ -3,19 +3,20 @@
 //! Rule: bytes go in and bytes come out; nothing here touches a store. The files are a function of what they say: two
 //! attempts at one commit agree to the byte. An old manifest is carried over verbatim or merged with others of its
 //! kind, and a merged entry keeps its snapshot and both its sequence numbers, or deletes would apply to the wrong rows.
+//! Where files leave, the manifests that named them are written anew and say so once.
 //! The crate is used for its format types alone. Its writers take a storage: ours is its own, in memory.
 //! A crash leaves nothing here.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use iceberg::io::FileIO;
 use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, FormatVersion, ListType, MAIN_BRANCH,
-    ManifestContentType, ManifestFile, ManifestList, ManifestListWriter, ManifestWriterBuilder, NestedField,
-    NestedFieldRef, Operation, PartitionSpec, PrimitiveType, Schema, Snapshot, SortOrder, Struct, StructType,
-    Summary, TableMetadata, TableMetadataBuilder, Type,
+    Manifest, ManifestContentType, ManifestFile, ManifestList, ManifestListWriter, ManifestWriterBuilder,
+    NestedField, NestedFieldRef, Operation, PartitionSpec, PrimitiveType, Schema, Snapshot, SortOrder,
+    Struct, StructType, Summary, TableMetadata, TableMetadataBuilder, Type,
 };
 
 use crate::error::{Error, ErrorKind, Result};
@@ -71,16 +72,18 @@ pub(super) struct Change<'a> {
     pub number: SnapshotNumber,
     /// The time of the commit.
     pub committed_at: DateTime<Utc>,
-    /// The run, for those who look at the table's history.
-    pub run: String,
-    /// Parts and files of position deletes.
+    /// The process that makes it, for those who look at the table's history.
+    pub writer: String,
+    /// Parts and files of position deletes that enter.
     pub entering: Vec<Entering<'a>>,
+    /// The URLs of those that leave.
+    pub leaving: BTreeSet<String>,
     /// What the table holds after the change.
     pub totals: Totals,
     /// The manifest list so far.
     pub list: Option<Bytes>,
-    /// The manifests that [`outgrown`] names, by URL.
-    pub outgrown: BTreeMap<String, Bytes>,
+    /// The manifests that [`needed`] names, by URL.
+    pub manifests: BTreeMap<String, Bytes>,
     /// The URL of the manifest list to come.
     pub list_url: String,
     /// The URL of the n-th manifest to come.
@@ -153,16 +156,20 @@ pub(super) fn field_ids(table: &Table<'_>) -> Result<FieldIds> {
     Ok(draft.current_schema().field_id_to_name_map().iter().map(|(id, path)| (path.clone(), *id)).collect())
 }
 
-/// The URLs of the manifests in `list` that are merged at the next change: there are enough small ones of a kind.
-pub(super) fn outgrown(list: &[u8]) -> Result<Vec<String>> {
-    let (_, groups) = sorted(list)?;
-    Ok(groups.into_iter().flatten().map(|manifest| manifest.manifest_path).collect())
+/// The URLs of the manifests in `list` that the next change reads: those that are merged, because there are enough small
+/// ones of a kind, and all of them where files leave.
+pub(super) fn needed(list: &[u8], files_leave: bool) -> Result<Vec<String>> {
+    let (carried, groups) = sorted(list)?;
+    let carried = carried.into_iter().filter(|_| files_leave);
+    Ok(groups.into_iter().flatten().chain(carried).map(|manifest| manifest.manifest_path).collect())
 }
 
-/// The manifests of `list` that are carried over, and the groups of those that are merged.
+/// The manifests of `list` that are carried over, and the groups of those that are merged. One that only says what left
+/// the table has had its say in the snapshot it was written for.
 fn sorted(list: &[u8]) -> Result<(Vec<ManifestFile>, Vec<Vec<ManifestFile>>)> {
     let (mut carried, mut data, mut deletes) = (Vec::new(), Vec::new(), Vec::new());
-    for manifest in parse_list(list)?.consume_entries() {
+    let live = |manifest: &ManifestFile| manifest.has_added_files() || manifest.has_existing_files();
+    for manifest in parse_list(list)?.consume_entries().into_iter().filter(live) {
         match manifest.content {
             _ if manifest.manifest_length >= MANIFEST_BYTES => carried.push(manifest),
             ManifestContentType::Data => data.push(manifest),
@@ -185,20 +192,15 @@ pub(super) async fn change(table: &Table<'_>, change: &Change<'_>) -> Result<Cha
     let builder = begin(table)?;
     let draft = draft(&builder)?;
     let number = i64::try_from(change.number.0).map_err(bug)?;
-    let mut writer =
-        Writer { schema: draft.current_schema().clone(), number, change, next: 0, written: Vec::new() };
-
-    let (carried, groups) = match &change.list {
-        Some(list) => sorted(list)?,
-        None => (Vec::new(), Vec::new()),
+    let mut writer = Writer {
+        schema: draft.current_schema().clone(),
+        number,
+        change,
+        left: Left::default(),
+        next: 0,
+        written: Vec::new(),
     };
-    let mut manifests = carried.clone();
-    for group in groups {
-        manifests.push(writer.merge(&group).await?);
-    }
-    for content in [Content::Records, Content::Deletes] {
-        manifests.extend(writer.enter(content).await?);
-    }
+    let (manifests, carried) = writer.manifests().await?;
 
     let sequence = draft.next_sequence_number();
     let parent = draft.current_snapshot_id();
@@ -209,7 +211,7 @@ pub(super) async fn change(table: &Table<'_>, change: &Change<'_>) -> Result<Cha
         .with_sequence_number(sequence)
         .with_timestamp_ms(change.committed_at.timestamp_millis())
         .with_manifest_list(change.list_url.clone())
-        .with_summary(summary(change))
+        .with_summary(summary(change, &writer.left))
         .with_schema_id(draft.current_schema_id())
         .build();
     let metadata = builder
@@ -219,12 +221,7 @@ pub(super) async fn change(table: &Table<'_>, change: &Change<'_>) -> Result<Cha
         .build()
         .map_err(bug)?
         .metadata;
-    Ok(Changed {
-        metadata: canonical(&metadata)?,
-        list,
-        manifests: writer.written,
-        carried: carried.into_iter().map(|manifest| manifest.manifest_path).collect(),
-    })
+    Ok(Changed { metadata: canonical(&metadata)?, list, manifests: writer.written, carried })
 }
 
 /// What `metadata` says.
@@ -249,7 +246,7 @@ pub(super) fn listed_manifests(list: &[u8]) -> Result<Vec<ListedManifest>> {
 
 /// The live files that `manifest` names.
 pub(super) fn listed_files(manifest: &[u8]) -> Result<Vec<ListedFile>> {
-    let manifest = iceberg::spec::Manifest::parse_avro(manifest).map_err(garbled)?;
+    let manifest = Manifest::parse_avro(manifest).map_err(garbled)?;
     let live = manifest.entries().iter().filter(|entry| entry.is_alive());
     Ok(live
         .map(|entry| ListedFile {
@@ -392,17 +389,91 @@ fn take(next_id: &mut i32) -> i32 {
     *next_id - 1
 }
 
+/// What left the table in one change.
+#[derive(Debug, Default)]
+struct Left {
+    urls: BTreeSet<String>,
+    parts: u64,
+    rows: u64,
+    deletes: u64,
+    positions: u64,
+    bytes: u64,
+}
+
+impl Left {
+    fn add(&mut self, file: &DataFile) {
+        let (count, rows) = match file.content_type() {
+            DataContentType::Data => (&mut self.parts, &mut self.rows),
+            _ => (&mut self.deletes, &mut self.positions),
+        };
+        *count += 1;
+        *rows += file.record_count();
+        self.bytes += file.file_size_in_bytes();
+        self.urls.insert(file.file_path().to_owned());
+    }
+}
+
 /// Writes the manifests of one change.
 struct Writer<'a> {
     schema: std::sync::Arc<Schema>,
     number: i64,
     change: &'a Change<'a>,
+    left: Left,
     next: u32,
     written: Vec<(u32, Bytes)>,
 }
 
 impl Writer<'_> {
-    /// One manifest of all entries of `manifests`, which are of one kind.
+    /// All manifests of the table after the change, and the URLs of those among them that are carried over.
+    async fn manifests(&mut self) -> Result<(Vec<ManifestFile>, Vec<String>)> {
+        let (carried, mut groups) = match &self.change.list {
+            Some(list) => sorted(list)?,
+            None => (Vec::new(), Vec::new()),
+        };
+        let (mut manifests, mut urls) = (Vec::new(), Vec::new());
+        for manifest in carried {
+            if !self.loses(&manifest).await? {
+                urls.push(manifest.manifest_path.clone());
+                manifests.push(manifest);
+            } else if let Some(group) = groups.iter_mut().find(|group| group[0].content == manifest.content) {
+                group.push(manifest);
+            } else {
+                groups.push(vec![manifest]);
+            }
+        }
+        for group in groups {
+            manifests.push(self.merge(&group).await?);
+        }
+        if let Some(url) = self.change.leaving.difference(&self.left.urls).next() {
+            return Err(garbled(format!("no manifest of the table names {url}, which its objects do")));
+        }
+        for content in [Content::Records, Content::Deletes] {
+            manifests.extend(self.enter(content).await?);
+        }
+        Ok((manifests, urls))
+    }
+
+    /// Whether a file that leaves is live in `manifest`.
+    async fn loses(&self, manifest: &ManifestFile) -> Result<bool> {
+        if self.change.leaving.is_empty() {
+            return Ok(false);
+        }
+        let loaded = self.load(manifest).await?;
+        let mut live = loaded.entries().iter().filter(|entry| entry.is_alive());
+        Ok(live.any(|entry| self.change.leaving.contains(entry.file_path())))
+    }
+
+    async fn load(&self, manifest: &ManifestFile) -> Result<Manifest> {
+        let bytes = self.change.manifests.get(&manifest.manifest_path).cloned();
+        let bytes = bytes.ok_or_else(|| bug(format!("{} was not read", manifest.manifest_path)))?;
+        // Only this way does the crate hand down what an entry inherits from its manifest.
+        let (io, mut local) = (FileIO::new_with_memory(), manifest.clone());
+        local.manifest_path = IN_MEMORY.to_owned();
+        io.new_output(IN_MEMORY).map_err(bug)?.write(bytes).await.map_err(bug)?;
+        local.load_manifest(&io).await.map_err(garbled)
+    }
+
+    /// One manifest of all entries of `manifests`, which are of one kind; those that leave are marked so.
     async fn merge(&mut self, manifests: &[ManifestFile]) -> Result<ManifestFile> {
         let content = match manifests.first().map(|manifest| manifest.content) {
             Some(ManifestContentType::Deletes) => Content::Deletes,
@@ -410,22 +481,20 @@ impl Writer<'_> {
         };
         let mut files = Vec::new();
         for manifest in manifests {
-            let bytes = self.change.outgrown.get(&manifest.manifest_path).cloned();
-            let bytes = bytes.ok_or_else(|| bug(format!("{} was not read", manifest.manifest_path)))?;
-            // Only this way does the crate hand down what an entry inherits from its manifest.
-            let (io, mut local) = (FileIO::new_with_memory(), manifest.clone());
-            local.manifest_path = IN_MEMORY.to_owned();
-            io.new_output(IN_MEMORY).map_err(bug)?.write(bytes).await.map_err(bug)?;
-            let loaded = local.load_manifest(&io).await.map_err(garbled)?;
+            let loaded = self.load(manifest).await?;
             for entry in loaded.entries().iter().filter(|entry| entry.is_alive()) {
                 let (Some(snapshot), Some(sequence)) = (entry.snapshot_id(), entry.sequence_number()) else {
                     return Err(garbled(format!("{} lacks its sequence number", entry.file_path())));
                 };
+                let since = Since { snapshot, sequence, file_sequence: entry.file_sequence_number };
                 let data_file = entry.data_file().clone();
-                files.push(Placed {
-                    data_file,
-                    since: Some((snapshot, sequence, entry.file_sequence_number)),
-                });
+                let place = if self.change.leaving.contains(entry.file_path()) {
+                    self.left.add(&data_file);
+                    Place::Leaves(since)
+                } else {
+                    Place::Stays(since)
+                };
+                files.push(Placed { data_file, place });
             }
         }
         self.write(content, files).await
@@ -438,7 +507,7 @@ impl Writer<'_> {
         {
             let data_file = data_file(entering, &self.schema)
                 .map_err(|error| error.doing(format!("describe {}", entering.staged.part.key)))?;
-            files.push(Placed { data_file, since: None });
+            files.push(Placed { data_file, place: Place::Enters });
         }
         if files.is_empty() { Ok(None) } else { self.write(content, files).await.map(Some) }
     }
@@ -452,12 +521,16 @@ impl Writer<'_> {
             Content::Records => builder.build_v2_data(),
             Content::Deletes => builder.build_v2_deletes(),
         };
-        for Placed { data_file, since } in files {
-            match since {
+        for Placed { data_file, place } in files {
+            match place {
                 // -1: the reader takes the sequence number of the snapshot that adds the manifest.
-                None => writer.add_file(data_file, -1),
-                Some((snapshot, sequence, file_sequence)) => {
+                Place::Enters => writer.add_file(data_file, -1),
+                Place::Stays(Since { snapshot, sequence, file_sequence }) => {
                     writer.add_existing_file(data_file, snapshot, sequence, file_sequence)
+                }
+                // The snapshot of such an entry is the one in which it leaves; its sequence numbers stay.
+                Place::Leaves(Since { sequence, file_sequence, .. }) => {
+                    writer.add_delete_file(data_file, sequence, file_sequence)
                 }
             }
             .map_err(bug)?;
@@ -473,10 +546,24 @@ impl Writer<'_> {
     }
 }
 
-/// A file, and since when it is in the table: snapshot, data and file sequence number. None if it enters now.
+/// A file, and what becomes of it in this change.
 struct Placed {
     data_file: DataFile,
-    since: Option<(i64, i64, Option<i64>)>,
+    place: Place,
+}
+
+enum Place {
+    Enters,
+    Stays(Since),
+    Leaves(Since),
+}
+
+/// Since when a file is in the table.
+struct Since {
+    snapshot: i64,
+    /// Decides which deletes apply to it, or to what it applies.
+    sequence: i64,
+    file_sequence: Option<i64>,
 }
 
 /// The only name in a memory of its own.
@@ -574,7 +661,7 @@ fn datum(id: i32, bound: &Bound, content: Content, schema: &Schema) -> Result<Da
     }
 }
 
-fn summary(change: &Change<'_>) -> Summary {
+fn summary(change: &Change<'_>, left: &Left) -> Summary {
     let sum = |content: Content, of: fn(&StagedPart) -> u64| -> u64 {
         let entering = change.entering.iter().map(|entering| entering.staged);
         entering.filter(|staged| staged.part.content == content).map(of).sum()
@@ -590,6 +677,12 @@ fn summary(change: &Change<'_>) -> Summary {
         ("added-position-delete-files", deletes),
         ("added-position-deletes", sum(Content::Deletes, |staged| staged.part.rows)),
         ("added-files-size", bytes),
+        ("deleted-data-files", left.parts),
+        ("deleted-records", left.rows),
+        ("removed-delete-files", left.deletes),
+        ("removed-position-delete-files", left.deletes),
+        ("removed-position-deletes", left.positions),
+        ("removed-files-size", left.bytes),
     ];
     let sums = [
         ("total-data-files", totals.parts),
@@ -602,8 +695,9 @@ fn summary(change: &Change<'_>) -> Summary {
     let told = figures.into_iter().filter(|(_, value)| *value > 0).chain(sums);
     let mut properties: HashMap<String, String> =
         told.map(|(name, value)| (name.to_owned(), value.to_string())).collect();
-    properties.insert("asana-backup.run".to_owned(), change.run.clone());
-    let operation = match (parts, deletes) {
+    properties.insert("asana-backup.writer".to_owned(), change.writer.clone());
+    // Never `replace`, which readers of changes skip: whether rows changed too is not known here.
+    let operation = match (parts, deletes + left.parts + left.deletes) {
         (_, 0) => Operation::Append,
         (0, _) => Operation::Delete,
         _ => Operation::Overwrite,
@@ -658,7 +752,9 @@ fn bug(cause: impl std::fmt::Display) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{field_ids as ids_of, table_columns};
+    use iceberg::spec::ManifestStatus;
+
+    use crate::model::{Part, field_ids as ids_of, table_columns};
     use crate::repository::fixtures::{moment, tags};
     use crate::resources;
 
@@ -672,15 +768,106 @@ mod tests {
         let change = Change {
             number: SnapshotNumber(number),
             committed_at: moment(i64::try_from(number).expect("small")),
-            run: "run".to_owned(),
+            writer: "writer".to_owned(),
             entering: Vec::new(),
             totals: Totals::default(),
             list: Some(write_list(1, None, 1, Vec::new()).await.expect("a list")),
-            outgrown: BTreeMap::new(),
+            leaving: BTreeSet::new(),
+            manifests: BTreeMap::new(),
             list_url: format!("list-{number}"),
             manifest_url: &|index| format!("manifest-{number}-{index}"),
         };
         super::change(table, &change).await.expect("changed")
+    }
+
+    /// Files under these names: `d...` are deletes.
+    fn staged(names: &[&str]) -> Vec<StagedPart> {
+        let staged = |name: &&str| {
+            let content = if name.starts_with('d') { Content::Deletes } else { Content::Records };
+            let encoded = crate::repository::fixtures::part(3, "a", "z", 1);
+            let (key, bytes, sha256) = ((*name).to_owned(), 10, encoded.sha256);
+            let statistics = BTreeMap::new();
+            StagedPart {
+                part: Part { key, content, bytes, sha256, rows: 3 },
+                statistics,
+                split_offsets: vec![],
+            }
+        };
+        names.iter().map(staged).collect()
+    }
+
+    /// What a manifest says of a file: its name, status, snapshot, data and file sequence number.
+    type Entry = (String, ManifestStatus, Option<i64>, Option<i64>, Option<i64>);
+
+    fn entries(manifests: &[(u32, Bytes)]) -> Vec<Entry> {
+        let mut told = Vec::new();
+        for (_, bytes) in manifests {
+            for entry in Manifest::parse_avro(bytes).expect("a manifest").entries() {
+                let sequences = (entry.sequence_number(), entry.file_sequence_number);
+                let name = entry.file_path().to_owned();
+                told.push((name, entry.status(), entry.snapshot_id(), sequences.0, sequences.1));
+            }
+        }
+        told
+    }
+
+    #[tokio::test]
+    async fn what_leaves_is_marked_with_its_snapshot_and_what_stays_keeps_its_own() {
+        let columns = table_columns(tags());
+        let (mut metadata, mut list, mut all): (Option<Bytes>, Option<Bytes>, BTreeMap<String, Bytes>) =
+            (None, None, BTreeMap::new());
+        let mut last = Vec::new();
+        for (number, enters, leaves) in [
+            (5, &["a", "b"][..], &[][..]),
+            (6, &["c", "d-1"], &[]),
+            (9, &["e"], &["a", "d-1"]),
+            (11, &["f"], &[]),
+        ] {
+            let staged = staged(enters);
+            let change = Change {
+                number: SnapshotNumber(number),
+                committed_at: moment(i64::try_from(number).expect("small")),
+                writer: "writer".to_owned(),
+                entering: staged.iter().map(|s| Entering { url: s.part.key.clone(), staged: s }).collect(),
+                leaving: leaves.iter().map(|name| (*name).to_owned()).collect(),
+                totals: Totals::default(),
+                list: list.clone(),
+                manifests: all.clone(),
+                list_url: format!("list-{number}"),
+                manifest_url: &|index| format!("manifest-{number}-{index}"),
+            };
+            let changed =
+                super::change(&table(&columns, metadata.as_deref()), &change).await.expect("changed");
+            all.extend(
+                changed.manifests.iter().map(|(n, bytes)| (format!("manifest-{number}-{n}"), bytes.clone())),
+            );
+            last.push((entries(&changed.manifests), changed.carried.clone()));
+            (metadata, list) = (Some(changed.metadata), Some(changed.list));
+        }
+        use ManifestStatus::{Added, Deleted, Existing};
+        let file = |name: &str, status, snapshot, sequence| {
+            (name.to_owned(), status, Some(snapshot), sequence, sequence)
+        };
+        assert_eq!(
+            last[2].0,
+            [
+                file("a", Deleted, 9, Some(1)),
+                file("b", Existing, 5, Some(1)),
+                file("d-1", Deleted, 9, Some(2)),
+                file("e", Added, 9, None),
+            ]
+        );
+        assert_eq!(last[2].1, ["manifest-6-0"]);
+        // What only says that something left is not carried any further.
+        assert_eq!(last[3].1, ["manifest-6-0", "manifest-9-0", "manifest-9-2"]);
+        let listed = parse_list(&list.expect("a list")).expect("readable");
+        let rewritten =
+            listed.entries().iter().find(|one| one.manifest_path == "manifest-9-0").expect("listed");
+        assert_eq!(
+            (rewritten.sequence_number, rewritten.min_sequence_number, rewritten.added_snapshot_id),
+            (3, 1, 9)
+        );
+        assert_eq!((rewritten.deleted_files_count, rewritten.deleted_rows_count), (Some(1), Some(3)));
     }
 
     #[test]

@@ -106,7 +106,8 @@ impl Repository {
     }
 
     /// Distinguishes this repository from all others.
-    pub(super) fn id(&self) -> Hash {
+    #[must_use]
+    pub fn id(&self) -> Hash {
         self.identity.id
     }
 }

@@ -47,8 +47,8 @@ pub enum Key {
         table: String,
         /// The snapshot it was staged for.
         number: SnapshotNumber,
-        /// The run that wrote it.
-        run: RunId,
+        /// The process that wrote it.
+        writer: RunId,
     },
     /// An Iceberg manifest.
     Manifest {
@@ -56,8 +56,8 @@ pub enum Key {
         table: String,
         /// The snapshot it was staged for.
         number: SnapshotNumber,
-        /// The run that wrote it.
-        run: RunId,
+        /// The process that wrote it.
+        writer: RunId,
         /// Counts the manifests of one snapshot.
         index: u32,
     },
@@ -67,8 +67,8 @@ pub enum Key {
         table: String,
         /// The snapshot it was staged for.
         number: SnapshotNumber,
-        /// The run that wrote it.
-        run: RunId,
+        /// The process that wrote it.
+        writer: RunId,
     },
     /// A committed Iceberg metadata file under the name that readers without a catalog look for.
     Published {
@@ -133,6 +133,16 @@ pub fn table_folder(table: &str) -> Result<String> {
     }
 }
 
+/// The folder of the claims on snapshot `base`.
+pub(super) fn claim_folder(base: SnapshotNumber) -> String {
+    format!("{RUNS}/{:020}", base.0)
+}
+
+/// The folder of what `run` keeps of its work.
+pub(super) fn run_folder(run: &RunId) -> String {
+    format!("{RUNS}/{run}")
+}
+
 /// Whether `name` may name a table: lower-case letters, digits and `_`.
 fn is_table(name: &str) -> bool {
     (1..=NAME_BYTES).contains(&name.len())
@@ -153,14 +163,14 @@ impl fmt::Display for Key {
             Self::Snapshot(number) => write!(f, "{SNAPSHOTS}/{:020}.json", number.0),
             Self::List(sha256) => write!(f, "{SNAPSHOTS}/objects/{sha256}.json.zst"),
             Self::Part { table, run, sha256 } => write!(f, "{TABLES}/{table}/data/{run}-{sha256}.parquet"),
-            Self::Metadata { table, number, run } => {
-                write!(f, "{TABLES}/{table}/metadata/{number}-{run}.metadata.json")
+            Self::Metadata { table, number, writer } => {
+                write!(f, "{TABLES}/{table}/metadata/{number}-{writer}.metadata.json")
             }
-            Self::Manifest { table, number, run, index } => {
-                write!(f, "{TABLES}/{table}/metadata/{number}-{run}-m{index}.avro")
+            Self::Manifest { table, number, writer, index } => {
+                write!(f, "{TABLES}/{table}/metadata/{number}-{writer}-m{index}.avro")
             }
-            Self::ManifestList { table, number, run } => {
-                write!(f, "{TABLES}/{table}/metadata/{number}-{run}-list.avro")
+            Self::ManifestList { table, number, writer } => {
+                write!(f, "{TABLES}/{table}/metadata/{number}-{writer}-list.avro")
             }
             Self::Published { table, version } => {
                 write!(f, "{TABLES}/{table}/metadata/v{version}.metadata.json")
@@ -170,8 +180,8 @@ impl fmt::Display for Key {
                 let digits = sha256.to_string();
                 write!(f, "blobs/sha256/{}/{}", &digits[..2], &digits[2..])
             }
-            Self::Claim { base, attempt } => write!(f, "{RUNS}/{:020}/{attempt}.json", base.0),
-            Self::RunFile { run, name } => write!(f, "{RUNS}/{run}/{name}"),
+            Self::Claim { base, attempt } => write!(f, "{}/{attempt}.json", claim_folder(*base)),
+            Self::RunFile { run, name } => write!(f, "{}/{name}", run_folder(run)),
             Self::Probe { probe, name } => write!(f, "probes/{probe}/{name}"),
         }
     }
@@ -220,15 +230,16 @@ fn metadata(table: &str, file: &str) -> Option<Key> {
         if let Some(version) = stem.strip_prefix('v') {
             return Some(Key::Published { table, version: number(version)? });
         }
-        let (snapshot, run) = stem.split_once('-')?;
-        return Some(Key::Metadata { table, number: SnapshotNumber(number(snapshot)?), run: run_id(run)? });
+        let (snapshot, writer) = stem.split_once('-')?;
+        let number = SnapshotNumber(number(snapshot)?);
+        return Some(Key::Metadata { table, number, writer: run_id(writer)? });
     }
     let mut fields = file.strip_suffix(".avro")?.splitn(3, '-');
-    let (snapshot, run, what) = (fields.next()?, fields.next()?, fields.next()?);
-    let (snapshot, run) = (SnapshotNumber(number(snapshot)?), run_id(run)?);
+    let (snapshot, writer, what) = (fields.next()?, fields.next()?, fields.next()?);
+    let (number, writer) = (SnapshotNumber(number(snapshot)?), run_id(writer)?);
     match what.strip_prefix('m') {
-        Some(index) => Some(Key::Manifest { table, number: snapshot, run, index: index.parse().ok()? }),
-        None => (what == "list").then_some(Key::ManifestList { table, number: snapshot, run }),
+        Some(index) => Some(Key::Manifest { table, number, writer, index: index.parse().ok()? }),
+        None => (what == "list").then_some(Key::ManifestList { table, number, writer }),
     }
 }
 
@@ -269,15 +280,15 @@ mod tests {
                 "tables/tasks/data/00000000000000000000000007-ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad.parquet",
             ),
             (
-                Key::Metadata { table: table(), number, run },
+                Key::Metadata { table: table(), number, writer: run },
                 "tables/tasks/metadata/12-00000000000000000000000007.metadata.json",
             ),
             (
-                Key::Manifest { table: table(), number, run, index: 3 },
+                Key::Manifest { table: table(), number, writer: run, index: 3 },
                 "tables/tasks/metadata/12-00000000000000000000000007-m3.avro",
             ),
             (
-                Key::ManifestList { table: table(), number, run },
+                Key::ManifestList { table: table(), number, writer: run },
                 "tables/tasks/metadata/12-00000000000000000000000007-list.avro",
             ),
             (

@@ -1,7 +1,7 @@
 //! The place where the backup of one organization lives.
 //!
 //! In reading order: [`keys`] names every object; [`store`] is the door to the bucket or folder, and [`probe()`] tries it; [`Repository`] says
-//! whose it is (`identity`), reads and commits snapshots (`snapshot`), stages what a commit names (`table`, and
+//! whose it is (`identity`), who may write to it (`claim`) and what an unfinished run keeps there (`runs`), reads and commits snapshots (`snapshot`), stages what a commit names (`table`, and
 //! `iceberg`, with `avro`, for the table format) and publishes what was committed (`publish`); [`check_snapshot`] compares it all
 //! with what is really there.
 //!
@@ -12,21 +12,28 @@
 
 mod avro;
 mod check;
+mod claim;
 mod iceberg;
 mod identity;
 pub mod keys;
 mod probe;
 mod publish;
+mod runs;
 mod snapshot;
 pub mod store;
 mod table;
 
 pub use check::{Checked, Finding, check_snapshot};
+pub use claim::Claim;
 pub use identity::Repository;
 pub use probe::probe;
 pub use snapshot::{Committed, commit_time};
-pub use store::{Store, StoreOptions};
+pub use store::{Listed, Store, StoreOptions};
 pub use table::{Named, StageTable, StagedPart, TableObjects};
 
 #[cfg(test)]
-mod fixtures;
+pub(crate) mod fixtures;
+#[cfg(test)]
+mod outcomes;
+#[cfg(test)]
+mod races;

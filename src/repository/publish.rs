@@ -76,9 +76,9 @@ mod tests {
     #[tokio::test]
     async fn readers_find_the_latest_state_by_the_hint() {
         let repository = history().await;
-        assert_eq!(hint(&repository).await, Some(1_000_000_002));
+        assert_eq!(hint(&repository).await, Some(1_000_000_003));
         let latest = repository.latest().await.expect("readable").expect("some").snapshot;
-        let published = repository.store().read("tables/tags/metadata/v1000000002.metadata.json").await;
+        let published = repository.store().read("tables/tags/metadata/v1000000003.metadata.json").await;
         let staged = repository.metadata(&latest.tables["tags"]).await.expect("readable");
         assert_eq!(published.expect("there"), staged);
     }
@@ -87,13 +87,13 @@ mod tests {
     async fn what_a_crash_left_behind_is_set_right() {
         let repository = history().await;
         let latest = repository.latest().await.expect("readable").expect("some").snapshot;
-        for lost in [&[HINT][..], &[HINT, "tables/tags/metadata/v1000000002.metadata.json"]] {
+        for lost in [&[HINT][..], &[HINT, "tables/tags/metadata/v1000000003.metadata.json"]] {
             for key in lost {
                 remove(repository.store(), key).await;
             }
             repository.publish(&latest).await.expect("published");
             repository.publish(&latest).await.expect("published again");
-            assert_eq!(hint(&repository).await, Some(1_000_000_002));
+            assert_eq!(hint(&repository).await, Some(1_000_000_003));
         }
     }
 
@@ -102,16 +102,16 @@ mod tests {
         let repository = history().await;
         let first = repository.snapshot(crate::model::SnapshotNumber(1)).await.expect("readable").snapshot;
         repository.publish(&first).await.expect("nothing to do");
-        assert_eq!(hint(&repository).await, Some(1_000_000_002));
+        assert_eq!(hint(&repository).await, Some(1_000_000_003));
     }
 
     #[tokio::test]
     async fn a_version_that_somebody_else_wrote_is_a_conflict() {
         let repository = history().await;
         let latest = repository.latest().await.expect("readable").expect("some");
-        let foreign = "tables/tags/metadata/v1000000003.metadata.json";
+        let foreign = "tables/tags/metadata/v1000000004.metadata.json";
         repository.store().create(foreign, "{}".into()).await.expect("put");
-        let state = stage(&repository, 4, Some(&latest.snapshot.tables["tags"]), 1, 0).await;
+        let state = stage(&repository, 5, Some(&latest.snapshot.tables["tags"]), 1, 0).await;
         let mut next = latest.snapshot.clone();
         next.tables.insert("tags".to_owned(), state);
         let error = repository.publish(&next).await.expect_err("taken");

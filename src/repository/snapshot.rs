@@ -1,7 +1,8 @@
 //! Reading and committing snapshots.
 //!
-//! Rule: a commit is one conditional create, and its outcome is never guessed: after any failure the file is read back,
-//! and whose run it names decides. Every snapshot names the digest of the one before it.
+//! Rule: a commit is one conditional create, and its outcome is never guessed: the file is read back, and only if it is
+//! ours to the byte, and so names our process as its writer, was it us. Every snapshot names the digest of the one
+//! before it.
 //! A crash leaves the snapshot committed or not; a run that comes later sees which.
 
 use bytes::Bytes;
@@ -77,6 +78,17 @@ impl Repository {
         }
     }
 
+    /// The latest snapshot that is complete, if there is any.
+    pub async fn latest_complete(&self) -> Result<Option<Committed>> {
+        for number in self.snapshots().await?.into_iter().rev() {
+            let committed = self.snapshot(number).await?;
+            if committed.snapshot.complete {
+                return Ok(Some(committed));
+            }
+        }
+        Ok(None)
+    }
+
     /// Snapshot `number`.
     pub async fn snapshot(&self, number: SnapshotNumber) -> Result<Committed> {
         let bytes = self.store().read(&Key::Snapshot(number).to_string()).await?;
@@ -141,12 +153,23 @@ impl Repository {
         if error.kind() != ErrorKind::Conflict {
             return Err(error);
         }
-        let there = self.snapshot(snapshot.number).await?;
-        if there.snapshot.run == snapshot.run {
-            return Ok(there);
+        let there = self.snapshot(snapshot.number).await?.snapshot;
+        if there.writer == snapshot.writer {
+            return Err(Error::new(
+                ErrorKind::Bug,
+                "it was committed by this very process with another content",
+            ));
         }
-        Err(Error::new(ErrorKind::Conflict, format!("run {} committed it first", there.snapshot.run))
+        let holder =
+            self.holder(&there).await?.map_or_else(String::new, |holder| format!(" (holder {holder})"));
+        Err(Error::new(ErrorKind::Conflict, format!("run {}{holder} committed it first", there.run))
             .remedy("let the other run finish, and see that only one writes to this repository"))
+    }
+
+    /// Who committed `snapshot`, as its claim says; none where it claimed nothing.
+    async fn holder(&self, snapshot: &Snapshot) -> Result<Option<String>> {
+        let claims = self.claims(SnapshotNumber(snapshot.number.0 - 1)).await?;
+        Ok(claims.into_iter().find(|claim| claim.writer == snapshot.writer).map(|claim| claim.holder))
     }
 
     /// Refuses a snapshot that does not continue the one before it: the chain would be broken for ever.
@@ -170,7 +193,7 @@ impl Repository {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repository::fixtures::{memory, moment, repository, run, snapshot};
+    use crate::repository::fixtures::{claim, memory, moment, repository, run, snapshot};
 
     #[tokio::test]
     async fn snapshots_are_committed_in_a_chain() {
@@ -189,9 +212,44 @@ mod tests {
         let error = repository.commit(&snapshot(1, None, run(2))).await.expect_err("lost");
         assert_eq!(error.kind(), ErrorKind::Conflict);
         assert!(error.to_string().contains(&run(1).to_string()), "{error}");
-        let mut again = snapshot(1, None, run(1));
-        again.gap_count = 5;
-        assert_eq!(repository.commit(&again).await.expect("the same run"), mine);
+        assert_eq!(repository.commit(&snapshot(1, None, run(1))).await.expect("ours"), mine);
+    }
+
+    #[tokio::test]
+    async fn another_writer_of_the_same_run_is_another() {
+        let repository = repository().await;
+        let claim = claim(0, 1, run(1), run(7));
+        repository.claim(&claim).await.expect("claimed");
+        let by = |writer| Snapshot { writer, ..snapshot(1, None, run(1)) };
+        repository.commit(&by(run(7))).await.expect("committed");
+        let error = repository.commit(&by(run(8))).await.expect_err("lost");
+        assert_eq!(error.kind(), ErrorKind::Conflict);
+        let told = format!("run {} (holder {}) committed it first", run(1), claim.holder);
+        assert!(error.to_string().ends_with(&told), "{error}");
+        let other = Snapshot { gap_count: 5, ..by(run(7)) };
+        assert_eq!(repository.commit(&other).await.expect_err("not what is there").kind(), ErrorKind::Bug);
+    }
+
+    #[tokio::test]
+    async fn the_latest_complete_snapshot_may_be_an_older_one() {
+        let repository = repository().await;
+        assert_eq!(repository.latest_complete().await.expect("readable"), None);
+        let mut last = None;
+        let mut complete = Vec::new();
+        for (number, is_complete) in [(1, false), (2, true), (3, true), (4, false)] {
+            let next = Snapshot { complete: is_complete, ..snapshot(number, last, run(number.into())) };
+            let committed = repository.commit(&next).await.expect("committed");
+            last = Some(committed.sha256);
+            complete.extend(is_complete.then_some(committed));
+            assert_eq!(repository.latest_complete().await.expect("readable").as_ref(), complete.last());
+        }
+    }
+
+    #[test]
+    fn the_golden_snapshot_reads_and_is_written_the_same() {
+        let golden = include_bytes!("golden/snapshot.1.json");
+        let read: Snapshot = tagged(golden).expect("format 1 reads");
+        assert_eq!(json(&read).expect("JSON"), golden.as_slice());
     }
 
     #[tokio::test]

@@ -1,17 +1,21 @@
 //! The door to the place where a repository lives: a bucket or a local folder.
 //!
-//! Rule: nothing is overwritten but a version hint, and the outcome of a write is never guessed. After any failure the
-//! object is read back: the same bytes mean it worked, others mean somebody else was there first, none mean to try again.
+//! Rule: nothing is overwritten but a version hint, and the outcome of a write is never guessed. Whatever the answer to
+//! a put, the object is read back (of a part, its length): the same bytes mean it worked, others mean somebody else was
+//! there first, none mean to try again. Only a store that cannot be read leaves the question open: Unavailable, and the
+//! next run sees. A success that wrote nothing, an "is there already" to our own repeated request, and a refusal after the
+//! write are all of them answers that real servers and clients give.
 //! A crash leaves an object whole or absent: S3 puts are atomic, and a local file is written aside, synced, linked
 //! under its name, and its folder synced. A local crash may leave a file `<name>#<n>` behind, which no listing shows.
 
 use std::error::Error as _;
+use std::ops::Range;
 use std::path::{Component, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::TryStreamExt;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum, S3ConditionalPut};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
@@ -25,20 +29,8 @@ use crate::model::Hash;
 /// How often a write is tried whose outcome could be read back as "not there". The store's own client has retried each
 /// of them already; this is about answers that got lost.
 const ATTEMPTS: u32 = 4;
-/// The pause before the second try; it doubles.
-const PAUSE: Duration = Duration::from_millis(200);
-/// How long one request may take: a part of 32 MiB at 2.2 Mbit/s.
-const REQUEST_TIMEOUT: &str = "120s";
-/// How long a request is repeated. Below the five minutes after which S3 refuses a signature (`RetryConfig`'s own
-/// documentation, `object_store` 0.14).
-const RETRY_TIMEOUT: Duration = Duration::from_secs(240);
-/// The pauses between repetitions. With the crate's own, which begin at 100 ms and hardly grow, ten repetitions were
-/// over after four seconds; with these they ride out about a minute.
-const BACKOFF: BackoffConfig = BackoffConfig {
-    init_backoff: Duration::from_millis(500),
-    max_backoff: Duration::from_secs(15),
-    base: 3.0,
-};
+/// Ranges of one object that are asked for at once.
+const RANGES_AT_ONCE: usize = 8;
 /// How much of a server's answer an error repeats.
 const ANSWER_CHARS: usize = 500;
 
@@ -55,11 +47,49 @@ pub struct StoreOptions {
     pub allow_http: bool,
 }
 
+/// How long things may take.
+#[derive(Clone, Copy, Debug)]
+struct Patience {
+    /// The pause before the second try of a write; it doubles.
+    pause: Duration,
+    /// How long one request may take: a part of 32 MiB at 2.2 Mbit/s.
+    request: Duration,
+    /// How long the store's own client repeats a request. Below the five minutes after which S3 refuses a signature
+    /// (`RetryConfig`'s own documentation, `object_store` 0.14).
+    repeat: Duration,
+    /// The client's first pause between repetitions. With its own, which begin at 100 ms and hardly grow, ten
+    /// repetitions were over after four seconds; with these they ride out about a minute.
+    first: Duration,
+    /// The client's longest pause.
+    longest: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            pause: Duration::from_millis(200),
+            request: Duration::from_secs(120),
+            repeat: Duration::from_secs(240),
+            first: Duration::from_millis(500),
+            longest: Duration::from_secs(15),
+        }
+    }
+}
+
 /// What tells that an object that is there already is the one to be created.
 #[derive(Clone, Copy)]
 enum Same {
     Bytes,
     Length,
+}
+
+/// What of a store's answers to a put is believed.
+#[derive(Clone, Copy)]
+enum Trust {
+    /// None: what is there decides. Some servers answer 200 before they fail.
+    Nothing,
+    /// That it worked.
+    Success,
 }
 
 /// An object that a listing showed.
@@ -77,13 +107,14 @@ pub struct Store {
     objects: Arc<dyn ObjectStore>,
     prefix: Path,
     url: Arc<str>,
+    patience: Patience,
 }
 
 impl Store {
     /// Opens `s3://bucket/prefix`, `file:///folder` or a plain path. Reads and writes nothing yet.
     pub fn open(url: &str, options: &StoreOptions) -> Result<Self> {
         let opened = match url.split_once("://") {
-            Some(("s3", rest)) => Self::s3(rest, options),
+            Some(("s3", rest)) => Self::s3(rest, options, AmazonS3Builder::from_env(), Patience::default()),
             Some(("file", path)) if path.starts_with('/') => Self::local(path),
             Some(_) => Err(Error::new(ErrorKind::Config, "neither s3://bucket/prefix nor a local path")
                 .remedy("write `s3://bucket/prefix`, `file:///folder` or a path")),
@@ -96,10 +127,10 @@ impl Store {
     /// place.
     pub fn from_object_store(objects: Arc<dyn ObjectStore>, prefix: &str, url: &str) -> Result<Self> {
         let prefix = Path::parse(prefix).map_err(object_store::Error::from)?;
-        Ok(Self { objects, prefix, url: url.trim_end_matches('/').into() })
+        Ok(Self { objects, prefix, url: url.trim_end_matches('/').into(), patience: Patience::default() })
     }
 
-    fn s3(rest: &str, options: &StoreOptions) -> Result<Self> {
+    fn s3(rest: &str, options: &StoreOptions, builder: AmazonS3Builder, patience: Patience) -> Result<Self> {
         let (bucket, prefix) = rest.split_once('/').unwrap_or((rest, ""));
         let prefix = prefix.trim_matches('/');
         if bucket.is_empty() {
@@ -107,14 +138,16 @@ impl Store {
                 Error::new(ErrorKind::Config, "no bucket is named").remedy("write `s3://bucket/prefix`")
             );
         }
-        let mut builder = AmazonS3Builder::from_env()
+        let Patience { request, repeat, first, longest, .. } = patience;
+        let timeout = format!("{} ms", request.as_millis());
+        let mut builder = builder
             .with_bucket_name(bucket)
             .with_checksum_algorithm(Checksum::SHA256)
             .with_conditional_put(S3ConditionalPut::ETagMatch)
-            .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), REQUEST_TIMEOUT)
+            .with_config(AmazonS3ConfigKey::Client(ClientConfigKey::Timeout), timeout)
             .with_retry(RetryConfig {
-                backoff: BACKOFF,
-                retry_timeout: RETRY_TIMEOUT,
+                backoff: BackoffConfig { init_backoff: first, max_backoff: longest, base: 3.0 },
+                retry_timeout: repeat,
                 ..RetryConfig::default()
             });
         if let Some(endpoint) = &options.endpoint {
@@ -131,7 +164,7 @@ impl Store {
         }
         let url =
             if prefix.is_empty() { format!("s3://{bucket}") } else { format!("s3://{bucket}/{prefix}") };
-        Self::from_object_store(Arc::new(builder.build()?), prefix, &url)
+        Ok(Self { patience, ..Self::from_object_store(Arc::new(builder.build()?), prefix, &url)? })
     }
 
     fn local(path: &str) -> Result<Self> {
@@ -141,7 +174,8 @@ impl Store {
         })?;
         let prefix = Path::from_absolute_path(&path).map_err(object_store::Error::from)?;
         let objects = LocalFileSystem::new().with_fsync(true);
-        Ok(Self { objects: Arc::new(objects), prefix, url: url.trim_end_matches('/').into() })
+        let url = url.trim_end_matches('/').into();
+        Ok(Self { objects: Arc::new(objects), prefix, url, patience: Patience::default() })
     }
 
     /// What others call this place: `s3://bucket/prefix`, or an absolute path.
@@ -158,31 +192,48 @@ impl Store {
 
     /// Creates `key`, or finds it there with exactly these bytes. Anything else there is a Conflict.
     pub async fn create(&self, key: &str, bytes: Bytes) -> Result<()> {
-        self.create_unless(key, &bytes, Same::Bytes).await
+        self.create_unless(key, &bytes, Same::Bytes, Trust::Nothing).await
     }
 
     /// Creates `key`, whose name says its content, or finds it there with the same length.
     pub async fn create_part(&self, key: &str, bytes: Bytes) -> Result<()> {
-        self.create_unless(key, &bytes, Same::Length).await
+        self.create_unless(key, &bytes, Same::Length, Trust::Nothing).await
     }
 
-    /// Tries to create `key` until it worked or is there.
-    async fn create_unless(&self, key: &str, bytes: &Bytes, same: Same) -> Result<()> {
+    /// [`Self::create`] that believes a success: what a store claims is all that a trial of it wants to know.
+    pub(super) async fn create_trusting(&self, key: &str, bytes: Bytes) -> Result<()> {
+        self.create_unless(key, &bytes, Same::Bytes, Trust::Success).await
+    }
+
+    /// Tries to create `key` until it is there.
+    async fn create_unless(&self, key: &str, bytes: &Bytes, same: Same, trust: Trust) -> Result<()> {
         let doing = |error: Error| error.doing(format!("create {key}"));
         let mut attempt = 1;
         loop {
-            let Err(failure) = self.put(key, bytes, PutMode::Create).await else { return Ok(()) };
-            if matches!(failure.kind(), ErrorKind::Config | ErrorKind::Unfit) {
-                return Err(doing(failure));
+            let put = self.put(key, bytes, PutMode::Create).await;
+            match &put {
+                Ok(()) if matches!(trust, Trust::Success) => return Ok(()),
+                Err(failure) if matches!(failure.kind(), ErrorKind::Config | ErrorKind::Unfit) => {
+                    return put.map_err(doing);
+                }
+                _ => {}
             }
-            match self.is_there(key, bytes, same).await {
+            let there = match self.is_there(key, bytes, same).await {
                 Ok(true) => return Ok(()),
-                Err(verdict) if verdict.kind() != ErrorKind::Unavailable => return Err(doing(verdict)),
-                Ok(false) | Err(_) if attempt == ATTEMPTS => return Err(doing(unavailable(failure))),
-                Ok(false) | Err(_) => tokio::time::sleep(PAUSE * 2_u32.pow(attempt - 1)).await,
+                Ok(false) => Ok(()),
+                Err(unread) if unread.kind() == ErrorKind::Unavailable => Err(unread),
+                Err(verdict) => return Err(doing(verdict)),
+            };
+            if attempt == ATTEMPTS {
+                return Err(doing(unsettled(put, there)));
             }
+            self.pause(attempt).await;
             attempt += 1;
         }
+    }
+
+    async fn pause(&self, attempt: u32) {
+        tokio::time::sleep(self.patience.pause * 2_u32.pow(attempt - 1)).await;
     }
 
     /// Whether `key` is there as it should be; something else in its place is an error.
@@ -211,7 +262,7 @@ impl Store {
             match self.put(key, &bytes, PutMode::Overwrite).await {
                 Ok(()) => return Ok(()),
                 Err(error) if error.kind() == ErrorKind::Unavailable && attempt < ATTEMPTS => {
-                    tokio::time::sleep(PAUSE * 2_u32.pow(attempt - 1)).await;
+                    self.pause(attempt).await;
                 }
                 Err(error) => return Err(error.doing(format!("write {key}"))),
             }
@@ -252,6 +303,30 @@ impl Store {
             return complain(format!("its SHA-256 is {digest}, and was written as {sha256}"));
         }
         Ok(bytes)
+    }
+
+    /// The bytes of `ranges` of `key`, which somebody relies on and which has `length` bytes. No digest covers them.
+    pub async fn read_ranges(&self, key: &str, length: u64, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let doing = |error: Error| error.doing(format!("read {key}"));
+        let path = self.path(key)?;
+        // Not the crate's `get_ranges`: it reads gaps of up to 1 MiB along, more than most lookups need in all.
+        let each = ranges.iter().map(|range| self.objects.get_range(&path, range.clone()));
+        let read: Result<Vec<Bytes>> =
+            stream::iter(each).buffered(RANGES_AT_ONCE).map_err(Error::from).try_collect().await;
+        let whole = |bytes: &[Bytes]| {
+            bytes.iter().zip(ranges).all(|(bytes, range)| bytes.len() as u64 == range.end - range.start)
+        };
+        match read {
+            Ok(bytes) if whole(&bytes) => Ok(bytes),
+            Err(error) if error.kind() != ErrorKind::Unavailable => Err(doing(error)),
+            // A range beyond the end of an object is to some stores a failure as any other.
+            failed => match (self.length(key).await?, failed) {
+                (found, Err(error)) if found == length => Err(doing(error)),
+                (found, _) => {
+                    Err(doing(corrupt(format!("it has {found} bytes, and was written with {length}"))))
+                }
+            },
+        }
     }
 
     /// The bytes of `key`, if it is there.
@@ -351,12 +426,22 @@ fn corrupt(message: String) -> Error {
         .remedy("run `verify` to see all that is damaged, then restore the object from the bucket's versions or a copy")
 }
 
-/// What is left when every try failed, and nothing is there.
-fn unavailable(failure: Error) -> Error {
-    if failure.kind() == ErrorKind::Unavailable {
-        return failure;
+/// What is left when every try to write failed, and reading back showed nothing, or failed too.
+fn unsettled(put: Result<()>, there: Result<()>) -> Error {
+    match (put, there) {
+        (Err(failure), Ok(())) if failure.kind() == ErrorKind::Unavailable => failure,
+        (Err(failure), Ok(())) => {
+            Error::new(ErrorKind::Unavailable, format!("{failure}, and yet nothing is there"))
+        }
+        (Ok(()), Ok(())) => {
+            Error::new(ErrorKind::Unavailable, "the store says it is written, and nothing is there")
+        }
+        (Ok(()), Err(unread)) => unread,
+        (Err(failure), Err(unread)) => Error::new(
+            ErrorKind::Unavailable,
+            format!("{failure}; whether it was written is not known: {unread}"),
+        ),
     }
-    Error::new(ErrorKind::Unavailable, format!("{failure}, and yet nothing is there"))
 }
 
 impl From<object_store::Error> for Error {
@@ -445,6 +530,25 @@ pub(super) mod tests {
     /// An empty store in memory.
     pub(in crate::repository) fn memory() -> Store {
         Store::from_object_store(Arc::new(InMemory::new()), "", "memory:///repository").expect("a store")
+    }
+
+    /// A store on the S3 server at `endpoint`, reached as in earnest, but without patience.
+    pub(in crate::repository) fn s3(endpoint: &str) -> Store {
+        let options = StoreOptions {
+            endpoint: Some(endpoint.to_owned()),
+            region: Some("us-east-1".to_owned()),
+            path_style: Some(true),
+            allow_http: true,
+        };
+        let builder = AmazonS3Builder::new().with_access_key_id("key").with_secret_access_key("secret");
+        let patience = Patience {
+            pause: Duration::from_millis(1),
+            request: Duration::from_millis(400),
+            repeat: Duration::from_secs(5),
+            first: Duration::from_millis(1),
+            longest: Duration::from_millis(2),
+        };
+        Store::s3("bucket/repository", &options, builder, patience).expect("a store")
     }
 
     /// The same objects, at another place.
@@ -603,6 +707,24 @@ pub(super) mod tests {
         }
         let error = flawed(&memory(), &[Lost; 4]).create("a", bytes("x")).await.expect_err("four times");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
+    }
+
+    #[tokio::test]
+    async fn ranges_come_in_their_order_and_whole() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let local = Store::open(folder.path().to_str().expect("UTF-8"), &StoreOptions::default());
+        for store in [memory(), local.expect("a store")] {
+            store.create("a", bytes("0123456789")).await.expect("created");
+            let read = store.read_ranges("a", 10, &[7..10, 0..1, 2..5]).await.expect("read");
+            assert_eq!(read, [bytes("789"), bytes("0"), bytes("234")]);
+            assert_eq!(store.read_ranges("a", 10, &[]).await.expect("nothing"), Vec::<Bytes>::new());
+            for ranges in [[0..1, 8..12], [0..1, 11..12], [0..1, 200..300]] {
+                let error = store.read_ranges("a", 300, &ranges).await.expect_err("too short");
+                assert_eq!(error.kind(), ErrorKind::Corrupt, "{ranges:?}: {error}");
+            }
+            let error = store.read_ranges("b", 10, &[0..1, 1..2]).await.expect_err("not there");
+            assert_eq!(error.kind(), ErrorKind::Corrupt);
+        }
     }
 
     #[tokio::test(start_paused = true)]

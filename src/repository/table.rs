@@ -1,10 +1,11 @@
 //! Tables: what a snapshot names of them, and how the next state of one is staged.
 //!
-//! Rule: staging writes only new objects, under names that belong to one run, and nothing that a reader takes for a
+//! Rule: staging writes only new objects, under names that belong to one process, and nothing that a reader takes for a
 //! version of the table. Parts come first, then manifests, then the metadata that names them, then the list of it all.
 //! A crash leaves objects that nothing names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
@@ -13,12 +14,11 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{
     ColumnStatistics, Content, Counts, EncodedPart, FieldIds, Hash, Lane, Part, Proof, RunId, SnapshotNumber,
-    TableColumn, TableState, table_columns,
+    TableColumn, TableState,
 };
 use crate::repository::Repository;
 use crate::repository::iceberg::{self, Change, Entering, Table, Totals};
 use crate::repository::keys::{Key, table_folder};
-use crate::resources::Resource;
 
 /// The first published version: ten digits, so that a reader which guesses by the order of names guesses right.
 const FIRST_PUBLISHED: u64 = 1_000_000_001;
@@ -53,6 +53,43 @@ impl TableObjects {
     pub fn rows(&self) -> u64 {
         let sum = |parts: &[Part]| parts.iter().map(|part| part.rows).sum::<u64>();
         sum(&self.parts).saturating_sub(sum(&self.deletes))
+    }
+
+    /// Takes out what leaves and takes in what enters. Refuses a stage that contradicts itself, before anything is written.
+    fn apply(&mut self, stage: &StageTable<'_>) -> Result<()> {
+        let wrong = |what: String| Err(Error::new(ErrorKind::Bug, what));
+        let entering = || stage.added.iter().chain(&stage.deletes).map(|staged| &staged.part);
+        if stage.added.iter().any(|staged| staged.part.content != Content::Records)
+            || stage.deletes.iter().any(|staged| staged.part.content != Content::Deletes)
+        {
+            return wrong("a part and a file of position deletes are mixed up".to_owned());
+        }
+        let mut live: BTreeSet<&str> =
+            self.parts.iter().chain(&self.deletes).map(|part| part.key.as_str()).collect();
+        if let Some(part) = entering().find(|part| !live.insert(&part.key)) {
+            return wrong(format!("{} enters, and is there already", part.key));
+        }
+        let leaving: BTreeSet<&str> = stage.removed.iter().map(String::as_str).collect();
+        let stays = |part: &Part| !leaving.contains(part.key.as_str());
+        let before = self.parts.len() + self.deletes.len();
+        self.parts.retain(stays);
+        self.deletes.retain(stays);
+        if before - self.parts.len() - self.deletes.len() != stage.removed.len() {
+            return wrong("what leaves is not there, or is named twice".to_owned());
+        }
+        self.parts.extend(stage.added.iter().map(|staged| staged.part.clone()));
+        self.deletes.extend(stage.deletes.iter().map(|staged| staged.part.clone()));
+        if self.counted() != Some(stage.counts.rows) {
+            let (rows, counted) = (self.rows(), stage.counts.rows);
+            return wrong(format!("its objects hold {rows} rows, and {counted} are counted"));
+        }
+        Ok(())
+    }
+
+    /// The rows that are left; none if more positions are deleted than there are rows.
+    fn counted(&self) -> Option<u64> {
+        let Totals { rows, positions, .. } = self.totals();
+        rows.checked_sub(positions)
     }
 
     fn totals(&self) -> Totals {
@@ -90,20 +127,25 @@ impl StagedPart {
 /// The next state of one table.
 #[derive(Clone, Debug)]
 pub struct StageTable<'a> {
-    /// Whose records it holds.
-    pub resource: &'static Resource,
+    /// Its name.
+    pub table: &'a str,
+    /// The columns it shall have: new ones enter, and one that is missing here stays and is empty in new parts.
+    pub columns: &'a [TableColumn],
     /// Its state so far.
     pub previous: Option<&'a TableState>,
     /// The snapshot it is staged for.
     pub number: SnapshotNumber,
     /// The time of the commit.
     pub committed_at: DateTime<Utc>,
-    /// The run that stages it.
-    pub run: RunId,
+    /// The process that stages it: the run's own id, or another where a later process went on with the run.
+    pub writer: RunId,
     /// Parts that enter.
     pub added: Vec<StagedPart>,
     /// Files of position deletes that enter, into these parts or older ones.
     pub deletes: Vec<StagedPart>,
+    /// The keys of live parts and files of position deletes that leave, such as two parts that a third one replaces. A file
+    /// of deletes that points into a part that leaves must leave too; what else it deletes enters anew.
+    pub removed: Vec<String>,
     /// How it was read.
     pub lane: Lane,
     /// What proves it current.
@@ -146,19 +188,33 @@ impl Repository {
         self.store().read_verified(&part.key, part.bytes, part.sha256).await
     }
 
-    /// The ids that the columns of `resource`'s table have or, if it is new or gains columns, will have once it is
-    /// staged: parts are encoded with them.
-    pub async fn field_ids(&self, resource: &Resource, previous: Option<&TableState>) -> Result<FieldIds> {
+    /// The bytes of `ranges` of a part. Their lengths are checked; the part's digest covers them no more.
+    pub async fn read_ranges(&self, part: &Part, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        if ranges.iter().any(|range| range.start > range.end || range.end > part.bytes) {
+            return Err(Error::new(ErrorKind::Bug, "ranges lie outside of the part")
+                .doing(format!("read {}", part.key)));
+        }
+        self.store().read_ranges(&part.key, part.bytes, ranges).await
+    }
+
+    /// The ids that `columns` have in `table` or, if it is new or gains columns, will have once it is staged: parts are
+    /// encoded with them.
+    pub async fn field_ids(
+        &self,
+        table: &str,
+        columns: &[TableColumn],
+        previous: Option<&TableState>,
+    ) -> Result<FieldIds> {
         let metadata = self.previous_metadata(previous).await?;
-        let columns = table_columns(resource);
-        iceberg::field_ids(&self.iceberg_table(resource.table, &columns, previous, metadata.as_ref())?)
-            .map_err(|error| error.doing(format!("number the columns of {}", resource.table)))
+        self.iceberg_table(table, columns, previous, metadata.as_ref())
+            .and_then(|table| iceberg::field_ids(&table))
+            .map_err(|error| error.doing(format!("number the columns of {table}")))
     }
 
     /// Writes the manifests, the metadata and the list of objects of a table's next state. A table that nothing
-    /// enters keeps its Iceberg snapshot.
+    /// enters and nothing leaves keeps its Iceberg snapshot.
     pub async fn stage_table(&self, stage: StageTable<'_>) -> Result<TableState> {
-        let table = stage.resource.table;
+        let table = stage.table;
         self.stage(stage).await.map_err(|error| error.doing(format!("stage the table {table}")))
     }
 
@@ -167,15 +223,13 @@ impl Repository {
             Some(previous) => self.objects(previous).await?,
             None => TableObjects::default(),
         };
-        let part = |staged: &StagedPart| staged.part.clone();
+        objects.apply(&stage)?;
         let before = std::mem::take(&mut objects.manifests);
-        objects.parts.extend(stage.added.iter().map(part));
-        objects.deletes.extend(stage.deletes.iter().map(part));
-        check(&stage, &objects)?;
         let StageTable { lane, proof, counts, .. } = stage.clone();
         if let Some(previous) = stage.previous
             && stage.added.is_empty()
             && stage.deletes.is_empty()
+            && stage.removed.is_empty()
         {
             return Ok(TableState { lane, proof, counts, ..previous.clone() });
         }
@@ -200,27 +254,28 @@ impl Repository {
         objects: &mut TableObjects,
         before: &[Named],
     ) -> Result<Named> {
-        let StageTable { number, run, .. } = *stage;
-        let name = || stage.resource.table.to_owned();
-        let manifest_key = |index| Key::Manifest { table: name(), number, run, index }.to_string();
-        let list_key = Key::ManifestList { table: name(), number, run }.to_string();
-        let metadata_key = Key::Metadata { table: name(), number, run }.checked()?.to_string();
+        let StageTable { number, writer, .. } = *stage;
+        let name = || stage.table.to_owned();
+        let manifest_key = |index| Key::Manifest { table: name(), number, writer, index }.to_string();
+        let list_key = Key::ManifestList { table: name(), number, writer }.to_string();
+        let metadata_key = Key::Metadata { table: name(), number, writer }.checked()?.to_string();
 
         let metadata = self.previous_metadata(stage.previous).await?;
-        let columns = table_columns(stage.resource);
-        let table = self.iceberg_table(stage.resource.table, &columns, stage.previous, metadata.as_ref())?;
-        let (list, outgrown) = self.previous_manifests(metadata.as_ref(), before).await?;
+        let table = self.iceberg_table(stage.table, stage.columns, stage.previous, metadata.as_ref())?;
+        let (list, manifests) =
+            self.previous_manifests(metadata.as_ref(), before, !stage.removed.is_empty()).await?;
         let entering = stage.added.iter().chain(&stage.deletes);
         let change = Change {
             number,
             committed_at: stage.committed_at,
-            run: run.to_string(),
+            writer: writer.to_string(),
             entering: entering
                 .map(|staged| Entering { url: self.url_of(&staged.part.key), staged })
                 .collect(),
+            leaving: stage.removed.iter().map(|key| self.url_of(key)).collect(),
             totals: objects.totals(),
             list,
-            outgrown,
+            manifests,
             list_url: self.url_of(&list_key),
             manifest_url: &|index| self.url_of(&manifest_key(index)),
         };
@@ -236,21 +291,22 @@ impl Repository {
         self.create_named(metadata_key, changed.metadata).await
     }
 
-    /// The list of a table's manifests, and by URL those that the next change merges.
+    /// The list of a table's manifests, and by URL those that the next change reads.
     async fn previous_manifests(
         &self,
         metadata: Option<&Bytes>,
         known: &[Named],
+        files_leave: bool,
     ) -> Result<(Option<Bytes>, BTreeMap<String, Bytes>)> {
-        let mut outgrown = BTreeMap::new();
+        let mut manifests = BTreeMap::new();
         let url = metadata.map(|bytes| iceberg::describe(bytes)).transpose()?.and_then(|told| told.list_url);
-        let Some(url) = url else { return Ok((None, outgrown)) };
+        let Some(url) = url else { return Ok((None, manifests)) };
         let list = self.read_named(&url, known).await?;
-        for url in iceberg::outgrown(&list)? {
+        for url in iceberg::needed(&list, files_leave)? {
             let manifest = self.read_named(&url, known).await?;
-            outgrown.insert(url, manifest);
+            manifests.insert(url, manifest);
         }
-        Ok((Some(list), outgrown))
+        Ok((Some(list), manifests))
     }
 
     async fn create_named(&self, key: String, bytes: Bytes) -> Result<Named> {
@@ -298,28 +354,12 @@ impl Repository {
     }
 }
 
-/// Refuses a stage that contradicts itself, before anything is written.
-fn check(stage: &StageTable<'_>, objects: &TableObjects) -> Result<()> {
-    let wrong = |what: String| Err(Error::new(ErrorKind::Bug, what));
-    if stage.added.iter().any(|staged| staged.part.content != Content::Records)
-        || stage.deletes.iter().any(|staged| staged.part.content != Content::Deletes)
-    {
-        return wrong("a part and a file of position deletes are mixed up".to_owned());
-    }
-    if objects.rows() != stage.counts.rows {
-        return wrong(format!(
-            "its objects hold {} rows, and {} are counted",
-            objects.rows(),
-            stage.counts.rows
-        ));
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repository::fixtures::{self, commit, moment, part, repository, run, stage, tags};
+    use crate::repository::fixtures::{
+        self, columns, commit, moment, part, put, quiet, remove, replace, repository, run, stage,
+    };
 
     #[tokio::test]
     async fn a_table_that_nothing_enters_keeps_its_iceberg_snapshot() {
@@ -376,46 +416,213 @@ mod tests {
         assert!(most <= 2 * 17 + 1, "{most}");
         let objects = repository.objects(&state).await.expect("listed");
         assert_eq!((objects.parts.len(), objects.deletes.len(), objects.rows()), (20, 19, 119));
-        let latest = repository.latest().await.expect("readable").expect("some");
-        let findings =
-            crate::repository::check_snapshot(&repository, &latest, None, &mut Default::default()).await;
-        let findings = findings.expect("checked");
-        // What only the snapshot before it could tell is missing here.
-        assert!(findings.iter().all(|finding| finding.object.starts_with("snapshots/0")), "{findings:#?}");
+        assert_eq!(findings(&repository).await, []);
     }
 
     #[tokio::test]
     async fn a_stage_that_contradicts_itself_is_refused() {
         let repository = repository().await;
-        let encoded = part(3, "a", "b", 1);
-        let stored = repository.put_part("tags", &run(1), &encoded).await.expect("stored");
-        let staged = StagedPart::new(stored, &encoded);
-        let stage = |added: Vec<StagedPart>, deletes: Vec<StagedPart>, rows| StageTable {
-            resource: tags(),
-            previous: None,
-            number: SnapshotNumber(1),
-            committed_at: moment(0),
-            run: run(1),
-            added,
-            deletes,
-            lane: Lane::Walk,
-            proof: Proof {
-                complete: true,
-                available: true,
-                as_of: chrono::DateTime::UNIX_EPOCH,
-                by: Vec::new(),
-                lacks: Vec::new(),
-            },
-            counts: Counts { rows, ..Counts::default() },
+        let (staged, columns) = (put(&repository, "tags", 1, 3).await, columns());
+        let first = stage(&repository, 1, None, 5, 0).await;
+        let live = repository.objects(&first).await.expect("listed").parts[0].clone();
+        let stage = |previous, rows| {
+            let mut stage = quiet(&columns, 2, previous);
+            stage.counts.rows = rows;
+            stage
         };
         let one = || vec![staged.clone()];
-        // Too many rows; a part among the deletes; a bound that does not fit its column.
         let mut misfit = staged.clone();
         misfit.statistics.values_mut().for_each(|column| {
             column.bounds = Some((crate::model::Bound::Integer(1), crate::model::Bound::Integer(2)));
         });
-        for wrong in [stage(one(), vec![], 4), stage(vec![], one(), 0), stage(vec![misfit], vec![], 3)] {
-            assert_eq!(repository.stage_table(wrong).await.expect_err("refused").kind(), ErrorKind::Bug);
+        let again = StagedPart { part: live.clone(), ..staged.clone() };
+        let mut negative = staged.clone();
+        negative.part.content = Content::Deletes;
+        for (what, wrong) in [
+            ("too many rows", StageTable { added: one(), ..stage(None, 4) }),
+            ("a part among the deletes", StageTable { deletes: one(), ..stage(None, 0) }),
+            ("a bound that does not fit its column", StageTable { added: vec![misfit], ..stage(None, 3) }),
+            ("more deletes than rows", StageTable { deletes: vec![negative], ..stage(None, 0) }),
+            ("a part that is there", StageTable { added: vec![again], ..stage(Some(&first), 10) }),
+            ("a part that enters twice", StageTable { added: [one(), one()].concat(), ..stage(None, 6) }),
+            (
+                "what is not there leaves",
+                StageTable { removed: vec!["x".to_owned()], ..stage(Some(&first), 5) },
+            ),
+            ("one leaves twice", StageTable { removed: vec![live.key.clone(); 2], ..stage(Some(&first), 0) }),
+            ("rows left uncounted", StageTable { removed: vec![live.key.clone()], ..stage(Some(&first), 5) }),
+        ] {
+            let refused = repository.stage_table(wrong).await.expect_err(what);
+            assert_eq!(refused.kind(), ErrorKind::Bug, "{what}: {refused}");
+        }
+    }
+
+    /// What is wrong with the latest snapshot, but for what only the one before it could tell.
+    async fn findings(repository: &Repository) -> Vec<crate::repository::Finding> {
+        let latest = repository.latest().await.expect("readable").expect("some");
+        let mut checked = crate::repository::Checked::default();
+        let findings = crate::repository::check_snapshot(repository, &latest, None, &mut checked).await;
+        let mut findings = findings.expect("checked");
+        findings.retain(|finding| !finding.object.starts_with("snapshots/0"));
+        findings
+    }
+
+    #[tokio::test]
+    async fn what_leaves_a_table_stays_in_the_snapshots_that_name_it() {
+        let repository = repository().await;
+        let first = stage(&repository, 1, None, 5, 0).await;
+        commit(&repository, 1, &first).await;
+        let second = stage(&repository, 2, Some(&first), 3, 2).await;
+        commit(&repository, 2, &second).await;
+        let third = replace(&repository, 3, &second).await;
+        commit(&repository, 3, &third).await;
+        let objects = repository.objects(&third).await.expect("listed");
+        assert_eq!((objects.parts.len(), objects.deletes.len(), objects.rows()), (1, 0, 6));
+        assert_eq!(findings(&repository).await, []);
+        for number in [1, 2] {
+            let committed = repository.snapshot(SnapshotNumber(number)).await.expect("readable");
+            let before = repository.objects(&committed.snapshot.tables["tags"]).await.expect("listed");
+            for part in before.parts.iter().chain(&before.deletes) {
+                repository.read_part(part).await.expect("still there");
+            }
+        }
+        // What left is said once: the next snapshot's manifests speak of live files alone.
+        let manifests = objects.manifests.len();
+        let fourth = stage(&repository, 4, Some(&third), 1, 0).await;
+        commit(&repository, 4, &fourth).await;
+        let objects = repository.objects(&fourth).await.expect("listed");
+        assert_eq!((objects.manifests.len(), manifests), (3, 4));
+        assert_eq!(findings(&repository).await, []);
+    }
+
+    #[tokio::test]
+    async fn a_summary_counts_what_entered_what_left_and_what_is_there() {
+        let repository = repository().await;
+        let first = stage(&repository, 1, None, 5, 0).await;
+        let second = stage(&repository, 2, Some(&first), 3, 2).await;
+        let before = repository.objects(&second).await.expect("listed").totals();
+        let third = replace(&repository, 3, &second).await;
+        let after = repository.objects(&third).await.expect("listed").totals();
+        let metadata = repository.metadata(&third).await.expect("readable");
+        let metadata: serde_json::Value = serde_json::from_slice(&metadata).expect("JSON");
+        let summary = &metadata["snapshots"][2]["summary"];
+        let told = |name: &str| summary[name].as_str().and_then(|told| told.parse::<u64>().ok());
+        for (name, figure) in [
+            ("added-data-files", 1),
+            ("added-records", 6),
+            ("deleted-data-files", 2),
+            ("deleted-records", 8),
+            ("removed-delete-files", 1),
+            ("removed-position-delete-files", 1),
+            ("removed-position-deletes", 2),
+            ("removed-files-size", before.bytes),
+            ("total-data-files", 1),
+            ("total-records", 6),
+            ("total-delete-files", 0),
+            ("total-position-deletes", 0),
+            ("total-files-size", after.bytes),
+        ] {
+            assert_eq!(told(name), Some(figure), "{name} in {summary}");
+        }
+        assert_eq!((summary["operation"].as_str(), told("added-delete-files")), (Some("overwrite"), None));
+        assert_eq!(summary["asana-backup.writer"], run(3).to_string());
+    }
+
+    #[tokio::test]
+    async fn a_table_that_everything_leaves_is_empty_and_may_fill_again() {
+        let repository = repository().await;
+        let first = stage(&repository, 1, None, 5, 0).await;
+        commit(&repository, 1, &first).await;
+        let emptied = stage(&repository, 2, Some(&first), 0, 5).await;
+        commit(&repository, 2, &emptied).await;
+        let third = replace(&repository, 3, &emptied).await;
+        commit(&repository, 3, &third).await;
+        let objects = repository.objects(&third).await.expect("listed");
+        assert_eq!((objects.parts.len(), objects.deletes.len(), objects.rows()), (0, 0, 0));
+        assert_eq!(findings(&repository).await, []);
+        let fourth = stage(&repository, 4, Some(&third), 2, 0).await;
+        commit(&repository, 4, &fourth).await;
+        let objects = repository.objects(&fourth).await.expect("listed");
+        assert_eq!((objects.rows(), objects.manifests.len()), (2, 2));
+        assert_eq!(findings(&repository).await, []);
+    }
+
+    #[tokio::test]
+    async fn only_the_manifests_that_lose_a_file_are_written_anew() {
+        let repository = repository().await;
+        let mut state = stage(&repository, 1, None, 5, 0).await;
+        for number in 2..=6 {
+            state = stage(&repository, number, Some(&state), 2, 1).await;
+        }
+        let before = repository.objects(&state).await.expect("listed");
+        let columns = columns();
+        let mut next = quiet(&columns, 7, Some(&state));
+        // The part of snapshot 3 and the deletes of snapshot 5: two rows and one deletion less.
+        next.removed = vec![before.parts[2].key.clone(), before.deletes[3].key.clone()];
+        next.counts.rows -= 1;
+        let after = repository.stage_table(next).await.expect("staged");
+        let after = repository.objects(&after).await.expect("listed");
+        let same = after.manifests.iter().filter(|named| before.manifests.contains(named)).count();
+        assert_eq!((before.manifests.len(), after.manifests.len(), same), (12, 12, 9));
+    }
+
+    #[tokio::test]
+    async fn a_manifest_may_be_merged_and_lose_a_file_at_once() {
+        let repository = repository().await;
+        let mut state = stage(&repository, 1, None, 100, 0).await;
+        for number in 2..=16 {
+            state = stage(&repository, number, Some(&state), 2, 1).await;
+        }
+        let state = replace(&repository, 17, &state).await;
+        commit(&repository, 1, &state).await;
+        let objects = repository.objects(&state).await.expect("listed");
+        // 16 manifests of parts are merged because they are many, 15 of deletes because each loses a file.
+        assert_eq!((objects.parts.len(), objects.rows(), objects.manifests.len()), (1, 115, 1 + 1 + 1 + 1));
+        assert_eq!(findings(&repository).await, []);
+    }
+
+    #[tokio::test]
+    async fn a_process_that_goes_on_with_a_run_stages_beside_what_it_finds() {
+        let repository = repository().await;
+        let (columns, part) = (columns(), put(&repository, "tags", 1, 3).await);
+        let by = |writer, seconds| {
+            let mut stage = quiet(&columns, 1, None);
+            stage.counts.rows = 3;
+            StageTable { writer, committed_at: moment(seconds), added: vec![part.clone()], ..stage }
+        };
+        let dead = repository.stage_table(by(run(1), 5)).await.expect("staged");
+        let collision = repository.stage_table(by(run(1), 6)).await.expect_err("another time, same names");
+        assert_eq!(collision.kind(), ErrorKind::Conflict);
+        let resumed = repository.stage_table(by(run(2), 6)).await.expect("names of its own");
+        assert_ne!(resumed.metadata, dead.metadata);
+        commit(&repository, 1, &resumed).await;
+        assert_eq!(findings(&repository).await, []);
+    }
+
+    #[tokio::test]
+    async fn a_table_of_no_resource_is_staged_and_checked_like_any_other() {
+        let repository = repository().await;
+        let columns = columns();
+        let mut stage = quiet(&columns, 1, None);
+        stage.table = "_runs";
+        stage.counts.rows = 3;
+        stage.added.push(put(&repository, "_runs", 1, 3).await);
+        let state = repository.stage_table(stage).await.expect("staged");
+        let mut next = fixtures::snapshot(1, None, run(1));
+        next.gaps = repository.put_list::<[crate::model::Gap]>(&[]).await.expect("stored");
+        next.tables.insert("_runs".to_owned(), state.clone());
+        repository.commit(&next).await.expect("committed");
+        repository.publish(&next).await.expect("published");
+        assert_eq!(findings(&repository).await, []);
+        let objects = repository.objects(&state).await.expect("listed");
+        let part = &objects.parts[0].key;
+        assert!(part.starts_with("tables/_runs/data/"), "{part}");
+        for key in [part, &objects.manifests[0].key, &state.metadata] {
+            let sound = repository.store().read(key).await.expect("there");
+            remove(repository.store(), key).await;
+            let found = findings(&repository).await;
+            assert!(found.iter().any(|finding| finding.object == *key), "{key}: {found:#?}");
+            repository.store().create(key, sound).await.expect("restored");
         }
     }
 
@@ -439,7 +646,7 @@ mod tests {
             let snapshot = fixtures::snapshot(1, None, run(1));
             sent(async move {
                 repository.put_part("tags", &run(1), &part).await?;
-                repository.field_ids(tags(), None).await?;
+                repository.field_ids("tags", &[], None).await?;
                 repository.stage_table(stage).await?;
                 let committed = repository.commit(&snapshot).await?;
                 repository.publish(&snapshot).await?;

@@ -42,6 +42,12 @@ pub struct Listing {
 }
 
 impl Listing {
+    /// Whether it can be told to answer only what changed since a moment: `modified_since` is for one operation alone.
+    #[must_use]
+    pub fn filters_changes(&self) -> bool {
+        self.operation == "getTasks"
+    }
+
     /// A paged listing of all that the organization has.
     pub(super) const fn root(
         operation: &'static str,

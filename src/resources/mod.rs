@@ -123,6 +123,13 @@ impl Resource {
         ALL.iter().position(|other| *other == self).expect("every resource is in the list")
     }
 
+    /// The number of one of its listings, by which runs keep what they have still to read.
+    #[must_use]
+    pub fn number_of(&self, listing: &Listing) -> usize {
+        let same = |other: &Listing| std::ptr::eq(other, listing);
+        self.listings.iter().position(same).expect("a listing is asked for with its own resource")
+    }
+
     /// Whether listings hang below its records.
     #[must_use]
     pub fn leads(&self) -> bool {

@@ -49,7 +49,7 @@ async fn a_frozen_organization_adds_no_part() {
     let again = world.run().await;
     assert_eq!(again.parts, 0);
     let (first, second) = (world.snapshot(1).await, world.snapshot(2).await);
-    for (table, state) in &second.tables {
+    for (table, state) in second.tables.iter().filter(|(table, _)| !table.starts_with('_')) {
         assert_eq!(state.metadata, first.tables[table].metadata, "{table} was touched");
         assert_eq!(state.counts.unchanged, state.counts.rows, "{table}");
     }

@@ -9,7 +9,7 @@ use asana_simulator::Options;
 use crate::world::World;
 
 fn slow() -> Options {
-    Options { latency: Duration::from_millis(50), ..Options::default() }
+    Options { latency: Duration::from_millis(200), ..Options::default() }
 }
 
 #[tokio::test(start_paused = true)]

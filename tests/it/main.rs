@@ -1,10 +1,17 @@
 //! Journeys: what users may rely on, told by the real program against a simulated Asana. One file per promise.
 
 mod copying;
+mod crashes;
 mod floors;
 mod gaps;
+mod histories;
 mod killed;
+mod line;
 mod pacing;
+mod power;
 mod program;
+mod seeds;
+mod simulation;
+mod store;
 mod sweep;
 mod world;

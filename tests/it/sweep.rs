@@ -10,7 +10,7 @@ use asana_backup::asana::{
     Client, ClientOptions, PaceOptions, Pacer, RetryOptions, Token, transport_in_process,
 };
 use asana_backup::clock::Clock;
-use asana_backup::crawl::{Event, Findings, Scope, Walk};
+use asana_backup::crawl::{Findings, Scope, Told, Walk};
 use asana_backup::telemetry::Progress;
 use bytes::Bytes;
 use chrono::{DateTime, Duration, Utc};
@@ -96,15 +96,15 @@ impl Search {
         let (told, mut events) = tokio::sync::mpsc::channel(100_000);
         let scope = Scope::new(&["tasks".to_owned()]);
         let walk = Walk::new(client, clock.clone(), "1", scope, 8, Arc::new(Progress::default()));
-        walk.sweep(&told, || clock.now()).await.expect("a sweep");
+        walk.sweep(&told).await.expect("a sweep");
         drop(told);
         let mut found = BTreeSet::new();
         while let Some(event) = events.recv().await {
-            if let Event::Records(records) = event {
-                found.extend(records.iter().map(|record| record.key.parse::<usize>().expect("a number")));
+            if let Told::Hits { hits, .. } = event {
+                found.extend(hits.iter().map(|hit| hit.gid.parse::<usize>().expect("a number")));
             }
         }
-        (found, walk.into_findings())
+        (found, walk.findings())
     }
 }
 

@@ -1,10 +1,11 @@
 //! A world to back up: a simulated organization, a store, a clock, and what is true.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use asana_backup::asana::{
-    Answer, Client, ClientOptions, PaceOptions, Pacer, RetryOptions, Token, transport_in_process,
+    Answer, Client, ClientOptions, PaceOptions, Pacer, RetryOptions, Token, Transport, transport_in_process,
 };
 use asana_backup::backup::{self, Outcome};
 use asana_backup::clock::Clock;
@@ -12,21 +13,40 @@ use asana_backup::config::Filters;
 use asana_backup::encode;
 use asana_backup::error::Result;
 use asana_backup::model::{Hash, RunId, Snapshot, SnapshotNumber};
-use asana_backup::repository::{Repository, Store};
+use asana_backup::repository::{Finding, Repository, Store};
 use asana_backup::resources;
 use asana_backup::telemetry::Progress;
+use asana_backup::verify::{self, verify};
 use asana_simulator::{Options, Simulator};
 use chrono::{DateTime, Utc};
 use object_store::memory::InMemory;
+use tokio_util::sync::CancellationToken;
 
-/// One simulated organization and one empty store.
+use crate::line::Line;
+use crate::power::{Point, Power};
+use crate::seeds::Dice;
+use crate::store::Weather;
+
+/// One simulated organization and one store. Runs reach them through the weather and the line, and live on the power;
+/// whoever looks at them reaches them as they are.
 pub(crate) struct World {
     pub(crate) simulator: Simulator,
     pub(crate) objects: Arc<InMemory>,
+    pub(crate) power: Power,
+    pub(crate) weather: Weather,
+    pub(crate) line: Line,
     pub(crate) clock: Clock,
     pub(crate) filters: Filters,
     pub(crate) open_bytes: usize,
+    /// Whether runs walk everything, as most promises want.
+    pub(crate) full: bool,
+    pub(crate) holder: String,
+    pub(crate) accept_deletions: bool,
+    pub(crate) commit_every: std::time::Duration,
+    pub(crate) stop: CancellationToken,
     token: String,
+    seed: u64,
+    runs: AtomicU64,
 }
 
 /// No pace: the simulated Asana has no limits unless it is told to.
@@ -39,22 +59,42 @@ pub(crate) fn unlimited() -> PaceOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) hash: Hash,
+    pub(crate) parent: Option<String>,
     pub(crate) seen_at: DateTime<Utc>,
     pub(crate) raw: String,
 }
 
 impl World {
     pub(crate) fn new(options: Options) -> Self {
+        Self::with_objects(options, InMemory::new())
+    }
+
+    /// An organization, and a store that has objects in it already.
+    pub(crate) fn with_objects(options: Options, objects: InMemory) -> Self {
         let clock = Clock::simulated(options.epoch);
-        let token = options.token.clone();
-        let simulator = Simulator::new(options);
+        let (token, seed) = (options.token.clone(), options.seed);
+        Self::of(Simulator::new(options), objects, clock, token, seed)
+    }
+
+    fn of(simulator: Simulator, objects: InMemory, clock: Clock, token: String, seed: u64) -> Self {
+        let (objects, power) = (Arc::new(objects), Power::default());
         Self {
+            weather: Weather::over(objects.clone(), power.clone()),
+            line: Line::new(simulator.clone(), seed, power.clone()),
             simulator,
-            objects: Arc::new(InMemory::new()),
+            objects,
+            power,
             clock,
             filters: Filters::default(),
             open_bytes: 256 << 10,
+            full: true,
+            holder: "tests".to_owned(),
+            accept_deletions: true,
+            commit_every: std::time::Duration::from_secs(3_600),
+            stop: CancellationToken::new(),
             token,
+            seed,
+            runs: AtomicU64::new(0),
         }
     }
 
@@ -67,15 +107,15 @@ impl World {
         self
     }
 
-    pub(crate) fn client(&self, pacer: Pacer) -> Client {
+    fn client(&self, pacer: Pacer, transport: Transport) -> Client {
         Client::new(ClientOptions {
             base_url: "http://127.0.0.1/api/1.0".parse().expect("a valid address"),
             token: Token::fixed(&self.token.clone().into()).expect("a token"),
-            transport: transport_in_process(self.simulator.router()),
+            transport,
             pacer,
             clock: self.clock.clone(),
             retry: RetryOptions::default(),
-            seed: 7,
+            seed: self.seed,
         })
         .expect("a client")
     }
@@ -95,33 +135,70 @@ impl World {
 
     /// The same organization, and an empty store.
     pub(crate) fn with_empty_store(&self) -> Self {
-        Self {
-            simulator: self.simulator.clone(),
-            objects: Arc::new(InMemory::new()),
-            clock: self.clock.clone(),
-            filters: self.filters.clone(),
-            open_bytes: self.open_bytes,
-            token: self.token.clone(),
-        }
+        let (clock, token) = (self.clock.clone(), self.token.clone());
+        let other = Self::of(self.simulator.clone(), InMemory::new(), clock, token, self.seed);
+        Self { filters: self.filters.clone(), open_bytes: self.open_bytes, ..other }
+    }
+
+    /// A run whose power is cut at a point; none where it was cut before the run was over. There is power again then.
+    pub(crate) async fn cut_run(&self, at: Option<Point>, pacer: Pacer) -> Option<Result<Outcome>> {
+        self.power.on_until(at);
+        let outcome = self.power.lasts(self.try_run_at(pacer)).await;
+        self.power.on_until(None);
+        outcome
     }
 
     pub(crate) async fn try_run_now(&self) -> Result<Outcome> {
         self.try_run_at(Pacer::new(unlimited())).await
     }
 
+    /// The one place that starts a run.
     pub(crate) async fn try_run_at(&self, pacer: Pacer) -> Result<Outcome> {
-        let seed = self.clock.now().timestamp_micros().unsigned_abs();
+        let now = self.clock.now();
+        let store = Store::from_object_store(Arc::new(self.weather.clone()), "", "memory:///")?;
+        let mut dice = Dice::new(self.seed, &format!("run {}", self.runs.fetch_add(1, Ordering::Relaxed)));
+        let milliseconds = now.timestamp_millis().unsigned_abs();
         backup::run(backup::Run {
-            client: self.client(pacer),
+            client: self.client(pacer, self.line.transport()),
             clock: self.clock.clone(),
-            repository: self.repository().await,
+            repository: Repository::open_or_create(store, &self.simulator.organization(), now).await?,
             filters: self.filters.clone(),
-            id: RunId(ulid::Ulid::from_parts(seed / 1000, u128::from(seed))),
+            id: RunId(ulid::Ulid::from_parts(milliseconds, u128::from(dice.below(u64::MAX)))),
+            holder: self.holder.clone(),
+            full: self.full,
+            accept_deletions: self.accept_deletions,
+            reconcile: chrono::Duration::days(7),
+            commit_every: self.commit_every,
+            stop: self.stop.clone(),
+            planned: None,
             workers: 50,
             open_bytes: self.open_bytes,
             progress: Arc::new(Progress::default()),
         })
         .await
+    }
+
+    /// A run that walks everything, and so sets right whatever the runs before it did not hear of.
+    pub(crate) async fn reconcile(&mut self) -> Outcome {
+        let full = std::mem::replace(&mut self.full, true);
+        let outcome = self.run().await;
+        self.full = full;
+        outcome
+    }
+
+    /// Asana loses a third of what event streams have to tell from now on.
+    pub(crate) fn lose_events(&self) {
+        self.simulator.lose_events(Some(0.3));
+    }
+
+    /// No token of an event stream is good any more.
+    pub(crate) fn expire_sync_tokens(&self) {
+        self.simulator.expire_sync_tokens();
+    }
+
+    /// No offset of a listing is good any more, as if it had been kept for too long.
+    pub(crate) fn expire_offsets(&self) {
+        self.simulator.expire_offsets();
     }
 
     pub(crate) async fn run(&self) -> Outcome {
@@ -152,7 +229,9 @@ impl World {
                 if deleted.contains(&(url.clone(), position)) {
                     continue;
                 }
-                let found = Row { hash: row.head.hash, seen_at: row.head.seen_at, raw: row.raw.into() };
+                let parent = row.head.parent.map(String::from);
+                let found =
+                    Row { hash: row.head.hash, parent, seen_at: row.head.seen_at, raw: row.raw.into() };
                 let twin = rows.insert(row.head.key.to_string(), found);
                 assert!(twin.is_none(), "{table}: {} is there twice", row.head.key);
             }
@@ -202,9 +281,66 @@ impl World {
         found
     }
 
+    /// The numbers of all snapshots.
+    pub(crate) async fn numbers(&self) -> Vec<u64> {
+        let numbers = self.repository().await.snapshots().await.expect("a chain without holes");
+        numbers.into_iter().map(|number| number.0).collect()
+    }
+
+    /// Every snapshot there is, is whole, and every row what its JSON says.
+    pub(crate) async fn assert_verifies(&self) {
+        let findings = self.findings(None, true).await;
+        assert!(findings.is_empty(), "{findings:?}");
+    }
+
+    /// A snapshot is whole. Its run may have ended before it was shown to readers without a catalog; the next one does it.
+    pub(crate) async fn assert_whole(&self, number: u64) {
+        let mut findings = self.findings(Some(number), false).await;
+        findings.retain(|finding| !finding.object.contains("/metadata/v"));
+        assert!(findings.is_empty(), "{findings:?}");
+    }
+
+    async fn findings(&self, number: Option<u64>, deep: bool) -> Vec<Finding> {
+        let scope = verify::Scope { snapshot: number.map(SnapshotNumber), deep };
+        verify(&self.repository().await, scope).await.expect("readable").findings
+    }
+
+    /// What happened to the store and on the line, call by call: the same seed gives the same lines.
+    pub(crate) fn trace(&self) -> Vec<String> {
+        [self.weather.trace(), self.line.trace()].concat()
+    }
+
+    /// Whatever readers without our snapshots find, some snapshot names, to the byte; and a hint points at what is there.
+    pub(crate) async fn assert_readers_see_only_commits(&self) {
+        let repository = self.repository().await;
+        let mut committed = BTreeSet::new();
+        for number in self.numbers().await {
+            for state in self.snapshot(number).await.tables.values() {
+                committed.insert(repository.metadata(state).await.expect("what a snapshot names is there"));
+            }
+        }
+        let listed = repository.store().list("tables").await.expect("a listing");
+        for key in listed.into_iter().map(|object| object.key) {
+            let Some((folder, name)) =
+                key.rsplit_once('/').filter(|(folder, _)| folder.ends_with("/metadata"))
+            else {
+                continue;
+            };
+            let bytes = repository.store().read(&key).await.expect("readable");
+            if name == "version-hint.text" {
+                let version = std::str::from_utf8(&bytes).expect("a number").trim().to_owned();
+                let hinted = format!("{folder}/v{version}.metadata.json");
+                repository.store().read(&hinted).await.expect("a hint points at what is there");
+            } else if name.starts_with('v') {
+                assert!(committed.contains(&bytes), "{key} was published and never committed");
+            }
+        }
+    }
+
     /// Whether Asana has an object.
     async fn answers(&self, operation: &'static str, path: &str) -> bool {
-        let answer = self.client(Pacer::new(unlimited())).get(operation, path, &[]).await;
+        let client = self.client(Pacer::new(unlimited()), transport_in_process(self.simulator.router()));
+        let answer = client.get(operation, path, &[]).await;
         matches!(answer, Ok(Answer::Found(_)))
     }
 

@@ -29,6 +29,8 @@ getTagsForWorkspace getTag getCustomFieldsForWorkspace getCustomField getCustomF
 getTaskCountsForProject getPortfolios getPortfolio getItemsForPortfolio getUserTaskListForUser getUserTaskList
 getTasksForUserTaskList searchTasksForWorkspace
 """.split()
+EVENTS = "getEvents getWorkspaceEvents".split()
+"""The operations that need a sync token, and edits after it."""
 
 # What the file leaves out. Each entry: operation (or *), status, reason.
 UNDOCUMENTED_STATUSES = [
@@ -38,6 +40,7 @@ UNDOCUMENTED_STATUSES = [
     ("getWorkspaceMembershipsForWorkspace", 401, "the file has nothing but 200 for this operation"),
     ("getWorkspaceMembershipsForWorkspace", 403, "the file has nothing but 200 for this operation"),
     ("getWorkspaceMembershipsForWorkspace", 404, "the file has nothing but 200 for this operation"),
+    ("getWorkspaceEvents", 402, "a workspace without its events"),
     ("searchTasksForWorkspace", 402, "a workspace without search; the text of the operation has it"),
 ]
 
@@ -54,6 +57,16 @@ ABSENT_AT_TIMES = [
 ]
 # Fields whose text says null where the schema does not.
 NULL_IN_WORDS = ("date_value.date_time", "sticker_name")
+# Fields of events that the file calls null or absent in words alone, and names of what has none or is gone.
+NULL_IN_EVENTS = {"EventResponse.user", "EventResponse.parent"}
+ABSENT_IN_EVENTS = {
+    "EventResponse.resource.name",
+    "EventResponse.parent.name",
+    "EventResponse.change",
+    "EventResponse.change.new_value",
+    "EventResponse.change.added_value",
+    "EventResponse.change.removed_value",
+}
 # Fields that the file says in words come only when named, without its usual mark [Opt In].
 OPT_IN_IN_WORDS = {
     "TaskResponse.assigned_by": "only returned when requesting it via opt_fields",
@@ -186,7 +199,7 @@ class Conformance:
         self.world = world
         self.validator = Validator()
         self.findings = Findings()
-        self.operations = {name: description.operations()[name] for name in SERVED}
+        self.operations = {name: description.operations()[name] for name in SERVED + EVENTS}
         self.done = defaultdict(Counter)
         self.seen = defaultdict(lambda: defaultdict(set))
         self.records = 0
@@ -212,6 +225,8 @@ class Conformance:
             self.findings.add(operation.id, form, "", f"status {answer.status} is not documented")
         if documented and validate:
             for where, error in self.validator.errors(operation, arguments, query, answer, full):
+                if operation.id in EVENTS and re.fullmatch(r"\.data\[\d+\]\.(user|parent)", where):
+                    continue
                 if where.endswith(NULL_IN_WORDS) and error.startswith(("None ", "it is not")):
                     continue
                 self.findings.add(operation.id, form, where, f"openapi-core: {error[:160]}")
@@ -227,9 +242,10 @@ class Conformance:
         return body
 
     def envelope(self, operation, form, body, query):
-        allowed = {"data", "next_page"} if operation.paged else {"data"}
-        for name in set(body) - allowed:
+        for name in set(body) - operation.envelope:
             self.findings.add(operation.id, form, name, "undocumented beside `data`")
+        for name in operation.envelope - set(body) - {"data", "next_page"}:
+            self.findings.add(operation.id, form, name, "missing beside `data`")
         if "data" not in body:
             self.findings.add(operation.id, form, "data", "missing")
         elif operation.is_list != isinstance(body["data"], list):
@@ -241,6 +257,10 @@ class Conformance:
         errors = body.get("errors")
         if set(body) - {"errors", "sync"} or not isinstance(errors, list) or not errors:
             self.findings.add(operation.id, form, "", f"an error body is {{errors: [...]}}, not {str(body)[:100]}")
+            return
+        if "sync" in body:
+            if set(errors[0]) != {"message"} or not isinstance(body["sync"], str):
+                self.findings.add(operation.id, form, "errors", f"a 412 has a message and a token: {str(body)[:100]}")
             return
         for error in errors:
             if not error.get("message") or not error.get("help") or set(error) - {"message", "help", "phrase"}:
@@ -256,7 +276,8 @@ class Conformance:
 
         documented = f"{name}.{field.path}" if field.path else name
         if value is None:
-            if not field.nullable and not field.path.endswith(NULL_IN_WORDS):
+            in_words = field.path.endswith(NULL_IN_WORDS) or documented in NULL_IN_EVENTS
+            if not field.nullable and not in_words:
                 wrong("null, which is not documented")
             return
         if field.many and where:
@@ -304,7 +325,7 @@ class Conformance:
         def conditional(child):
             last = child.path.rpartition(".")[2]
             absent = any(end == last and when(value) for end, when, _ in ABSENT_AT_TIMES)
-            return child.conditional or absent or other_type
+            return child.conditional or absent or other_type or f"{name}.{child.path}" in ABSENT_IN_EVENTS
 
         unasked = {below for below, child in field.children.items() if not opt_in(child)}
         if asked is None:
@@ -361,6 +382,7 @@ class Conformance:
             if few:
                 body = self.ask(operation, subject, "without opt_fields", more=limit)
                 self.examine_records(operation, "without opt_fields", body, None)
+            if few and documented:
                 body = self.ask(
                     operation,
                     subject,
@@ -647,8 +669,8 @@ class Conformance:
     def check(self):
         self.find_subjects()
         unseen = self.find_unseen() if self.person else {}
-        for name, operation in self.operations.items():
-            subjects = self.subjects[name]
+        for name in SERVED:
+            operation, subjects = self.operations[name], self.subjects[name]
             self.forms(operation, subjects)
             if operation.takes_limit:
                 self.pages(operation, subjects)
@@ -656,6 +678,57 @@ class Conformance:
         self.foreign_offsets()
         if self.person:
             self.own_tasks()
+        self.events(unseen)
+
+    def events(self, unseen):
+        """Streams of events: begun with 412, told in every form, gone through to their end, and refused."""
+        projects = [subject["project_gid"] for subject, _ in self.subjects["getProject"]]
+        tasks = [subject["task_gid"] for subject, _ in self.subjects["getTask"]]
+        streams = [("getEvents", ({}, {"resource": gid})) for gid in [*projects, *tasks[:20]]]
+        streams.append(("getWorkspaceEvents", self.subjects["getWorkspace"][0]))
+        begun = []
+        for name, subject in streams:
+            body = self.ask(self.operations[name], subject, "no sync token", 412)
+            begun.append((name, subject, body["sync"] if body else ""))
+        for place in range(110):
+            self.world.edit("rename_task", tasks[0], f"name {place}")
+        self.world.advance(700)
+        begun = [(name, subject, sync) for name, subject, sync in begun if self.is_there(subject)]
+        for name in EVENTS:
+            operation = self.operations[name]
+            mine = [(arguments, {**query, "sync": sync}) for of, (arguments, query), sync in begun if of == name]
+            self.forms(operation, mine)
+            for subject in mine:
+                self.whole_stream(operation, subject)
+            hidden = [({}, {"resource": one["project_gid"]}) for one, _ in unseen.get("getProject", [])]
+            unseen_here = {"getEvents": hidden, "getWorkspaceEvents": mine} if self.person else {}
+            self.wrong_requests(operation, mine, unseen_here)
+            self.ask(operation, mine[0], "sync token of nobody", 412, {"sync": "de4774f6915eae04714ca93bb2f5ee81"})
+        other = [sync for name, _, sync in begun if name == "getWorkspaceEvents"]
+        self.ask(self.operations["getEvents"], begun[0][1], "sync token of another stream", 412, {"sync": other[0]})
+        for resource, status in (("1", 404), ("abc", 400)):
+            self.ask(self.operations["getEvents"], ({}, {"resource": resource}), "unknown resource", status)
+
+    def is_there(self, subject):
+        """Whether the edits left the project or task whose stream it is."""
+        gid = subject[1].get("resource")
+        return not gid or any(self.world.ask(f"/{kind}/{gid}").status == 200 for kind in ("projects", "tasks"))
+
+    def whole_stream(self, operation, subject):
+        """A stream goes on from token to token to its end; what came before the last two tokens is refused."""
+        arguments, query = subject
+        form, most, sync = "token by token", 100 if operation.id == "getEvents" else 1000, query["sync"]
+        for _ in range(100):
+            body = self.ask(operation, (arguments, {**query, "sync": sync}), form)
+            if body is None:
+                return
+            count, sync = len(body["data"]), body["sync"]
+            if count > most or (body["has_more"] and count != most):
+                self.findings.add(operation.id, form, "data", f"{count} events with has_more {body['has_more']}")
+            if not body["has_more"]:
+                break
+        self.ask(operation, (arguments, {**query, "sync": sync}), "at the end")
+        self.ask(operation, subject, "superseded sync token", 412)
 
     def own_tasks(self):
         """A person's own tasks, which alone say in which section of their list they are."""
@@ -684,6 +757,15 @@ class Conformance:
                 above = field.path.rpartition(".")[0]
                 if not above or "value" in self.seen[name].get(above, ()):
                     yield path
+
+    def refusals_without_events(self, status):
+        """No events of the workspace on most plans; where there are none at all, none of a task either."""
+        form, subject = "a plan without it", ({"workspace_gid": self.world.organization}, {})
+        refused = self.world.ask(f"/workspaces/{self.world.organization}/events").status
+        hold(refused in (402, 403), f"a workspace without events answers {refused}, neither 402 nor 403")
+        self.ask(self.operations["getWorkspaceEvents"], subject, form, refused)
+        task = self.world.truth("tasks")[0]["gid"]
+        self.ask(self.operations["getEvents"], ({}, {"resource": task}), form, status)
 
     def refusals_of_a_free_plan(self):
         """No search, and fewer requests than a test sends: refused as Asana refuses it."""
@@ -721,13 +803,17 @@ def _size(value):
 
 
 def check():
-    with simulator("tiny", more=("--person", f"{PERSON}=1")) as world:
+    with simulator("tiny", more=("--person", f"{PERSON}=1", "--event-delay", "0")) as world:
         conformance = Conformance(world)
         conformance.person = PERSON
         conformance.check()
     with simulator("tiny", more=("--free-plan", "--limits")) as world:
         conformance.world = world
         conformance.refusals_of_a_free_plan()
+    for more, status in (("--no-workspace-events", 412), ("--no-events", 403)):
+        with simulator("tiny", more=(more,)) as world:
+            conformance.world = world
+            conformance.refusals_without_events(status)
     findings, unseen = list(conformance.findings.lines()), list(conformance.never_seen())
     requests = sum(sum(forms.values()) for forms in conformance.done.values())
     forms = Counter()

@@ -146,7 +146,8 @@ class Operation:
         body = resolve(method["responses"]["200"])["content"]["application/json"]["schema"]
         data = body["properties"]["data"]
         self.is_list = data.get("type") == "array"
-        self.paged = "next_page" in body["properties"]
+        self.envelope = set(body["properties"])
+        self.paged = "next_page" in self.envelope
         self.takes_limit = "limit" in self.parameters
         self.record_name = (data["items"] if self.is_list else data)["$ref"].rsplit("/", 1)[1]
 

@@ -38,6 +38,9 @@ def main(expected_file):
             checks += reader.compare(f"snapshot {n} by metadata", reader.by_metadata(snapshot), snapshot)
             checks += reader.compare(f"snapshot {n} by id", reader.by_id(tasks, snapshot), snapshot)
             checks += reader.compare(f"snapshot {n} by time", reader.by_time(tasks, snapshot), snapshot)
+            for way, table in (("metadata", reader.by_metadata(snapshot["tags"])), ("id", reader.by_id(tags, snapshot["tags"]))):
+                reader.same(f"tags as of snapshot {n} by {way}", reader.rows(table), snapshot["tags"]["rows"])
+                checks += 1
     print(f"{checks} readings of {len(snapshots)} snapshots agree")
 
 

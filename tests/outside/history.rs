@@ -2,8 +2,9 @@
 //!
 //! `cargo run --example history -- <repository> <expected.json>`: a folder or an `s3://` URL that holds no repository
 //! yet. Thirty snapshots of `tasks`: a part of several row groups whose gids begin alike for more than 64 bytes;
-//! updates and deletions; enough small commits for manifests to be merged; one commit that changes nothing; and `tags`, a table
-//! without rows. `history.py` reads it. Made twice, it is the same to the byte. At the end sixteen writers race for one name.
+//! updates and deletions; enough small commits for manifests to be merged; one commit that changes nothing; and three
+//! that put several parts into one, so that those and their deletes leave. `tags` has no rows at first, then two, and
+//! in the end none again because its part left. `history.py` reads it. Made twice, it is the same to the byte. At the end sixteen writers race for one name.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::sync::Arc;
 use asana_backup::encode;
 use asana_backup::model::{
     Counts, FORMAT_VERSION, Gap, Lane, Proof, Reading, Record, RunId, Snapshot, SnapshotNumber, TableState,
-    TokenIdentity,
+    TokenIdentity, table_columns,
 };
 use asana_backup::repository::{
     Checked, Repository, StageTable, StagedPart, Store, StoreOptions, check_snapshot, commit_time, probe,
@@ -28,6 +29,10 @@ const SNAPSHOTS: u64 = 30;
 const TASKS: u64 = 900;
 /// The snapshot that changes nothing.
 const QUIET: u64 = 7;
+/// The snapshot in which tags has rows, and the one in which their part leaves.
+const TAGS: (u64, u64) = (20, 23);
+/// The gids and names of the tags.
+const TAG_NAMES: &[&str] = &["1", "2"];
 
 fn main() -> Outcome<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,19 +42,47 @@ fn main() -> Outcome<()> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(make(repository, expected))
 }
 
-/// Where a row is, and the name it has.
+/// The parts that snapshot `number` puts into one: those of the first and the last snapshot it names.
+fn merged(number: u64) -> Option<(u64, u64)> {
+    match number {
+        12 => Some((1, 2)),
+        19 => Some((3, 11)),
+        28 => Some((1, SNAPSHOTS)),
+        _ => None,
+    }
+}
+
+/// Where a row is, and what it is.
 #[derive(Clone)]
 struct Place {
     url: String,
     position: u64,
+    task: u64,
     name: String,
+}
+
+/// A live part, and the snapshot it came with.
+struct Live {
+    since: u64,
+    key: String,
+}
+
+/// What a commit adds and takes away.
+#[derive(Default)]
+struct Moves {
+    added: Vec<StagedPart>,
+    deletes: Vec<StagedPart>,
+    removed: Vec<String>,
 }
 
 struct History {
     repository: Repository,
     resource: &'static Resource,
     rows: BTreeMap<String, Place>,
-    table: Option<TableState>,
+    parts: Vec<Live>,
+    /// What each live file of deletes deletes.
+    deletes: Vec<(String, Vec<(String, i64)>)>,
+    tags: u64,
     last: Option<(Snapshot, asana_backup::model::Hash)>,
     expected: Vec<serde_json::Value>,
 }
@@ -58,8 +91,16 @@ async fn make(url: &str, expected: &str) -> Outcome<()> {
     let store = Store::open(url, &StoreOptions::default())?;
     let resource = resources::by_table("tasks").ok_or("tasks is a table")?;
     let repository = Repository::open_or_create(store, "12", moment(0)).await?;
-    let (rows, table, last) = (BTreeMap::new(), None, None);
-    let mut history = History { repository, resource, rows, table, last, expected: Vec::new() };
+    let mut history = History {
+        repository,
+        resource,
+        rows: BTreeMap::new(),
+        parts: Vec::new(),
+        deletes: Vec::new(),
+        tags: 0,
+        last: None,
+        expected: Vec::new(),
+    };
     for number in 1..=SNAPSHOTS {
         let (changed, gone) = plan(number);
         history.commit(number, &changed, &gone).await?;
@@ -87,49 +128,38 @@ impl History {
         let run = RunId(ulid::Ulid(u128::from(number)));
         let now = moment(i64::try_from(number)? * 3600);
         let committed_at = commit_time(now, self.last.as_ref().map(|(snapshot, _)| snapshot))?;
-        let deletions = self.deletions(changed, gone);
-        let (mut added, mut deletes) = (Vec::new(), Vec::new());
-        if !changed.is_empty() {
-            added.push(self.put_records(run, changed).await?);
+        let moves = self.moves(number, run, changed, gone).await?;
+        let tags_moves = self.tags_moves(number, run).await?;
+        let tags = resources::by_table("tags").ok_or("tags is a table")?;
+        let stage =
+            |resource: &Resource, moves: Moves, rows| (resource.table, table_columns(resource), moves, rows);
+        let mut tables = BTreeMap::new();
+        for (table, columns, Moves { added, deletes, removed }, rows) in
+            [stage(self.resource, moves, self.rows.len() as u64), stage(tags, tags_moves, self.tags)]
+        {
+            let stage = StageTable {
+                table,
+                columns: &columns,
+                previous: self.last.as_ref().and_then(|(snapshot, _)| snapshot.tables.get(table)),
+                number: SnapshotNumber(number),
+                committed_at,
+                writer: run,
+                added,
+                deletes,
+                removed,
+                lane: Lane::Walk,
+                proof: Proof {
+                    complete: true,
+                    available: true,
+                    as_of: chrono::DateTime::UNIX_EPOCH,
+                    by: vec!["getTasks".to_owned()],
+                    lacks: Vec::new(),
+                },
+                counts: Counts { rows, ..Counts::default() },
+            };
+            tables.insert(table.to_owned(), self.repository.stage_table(stage).await?);
         }
-        if !deletions.is_empty() {
-            let encoded = encode::encode_deletes(deletions)?;
-            let part = self.repository.put_part(self.resource.table, &run, &encoded).await?;
-            deletes.push(StagedPart::new(part, &encoded));
-        }
-        let number = SnapshotNumber(number);
-        let stage = StageTable {
-            resource: self.resource,
-            previous: self.table.as_ref(),
-            number,
-            committed_at,
-            run,
-            added,
-            deletes,
-            lane: Lane::Walk,
-            proof: Proof {
-                complete: true,
-                available: true,
-                as_of: chrono::DateTime::UNIX_EPOCH,
-                by: vec!["getTasks".to_owned()],
-                lacks: Vec::new(),
-            },
-            counts: Counts { rows: self.rows.len() as u64, ..Counts::default() },
-        };
-        let empty = StageTable {
-            resource: resources::by_table("tags").ok_or("tags is a table")?,
-            previous: self.last.as_ref().and_then(|(snapshot, _)| snapshot.tables.get("tags")),
-            added: Vec::new(),
-            deletes: Vec::new(),
-            counts: Counts::default(),
-            ..stage.clone()
-        };
-        let tables = [
-            ("tasks".to_owned(), self.repository.stage_table(stage).await?),
-            ("tags".to_owned(), self.repository.stage_table(empty).await?),
-        ];
-        self.table = Some(tables[0].1.clone());
-        let snapshot = self.snapshot(number, run, committed_at, tables.into()).await?;
+        let snapshot = self.snapshot(SnapshotNumber(number), run, committed_at, tables).await?;
         let committed = self.repository.commit(&snapshot).await?;
         self.repository.publish(&snapshot).await?;
         self.expect(&snapshot);
@@ -137,34 +167,109 @@ impl History {
         Ok(())
     }
 
-    /// Where the rows are that go or are superseded, in the order a file of deletes wants.
-    fn deletions(&mut self, changed: &[(u64, String)], gone: &[u64]) -> Vec<(String, i64)> {
+    /// Merges first, so that some deletes of a commit are into the part that the same commit adds.
+    async fn moves(
+        &mut self,
+        number: u64,
+        run: RunId,
+        changed: &[(u64, String)],
+        gone: &[u64],
+    ) -> Outcome<Moves> {
+        let mut moves = Moves::default();
+        let mut deletions = Vec::new();
+        if let Some((first, last)) = merged(number) {
+            deletions = self.merge(&mut moves, number, run, first..=last).await?;
+        }
         let keys = changed.iter().map(|(task, _)| *task).chain(gone.iter().copied()).map(gid);
         let places = keys.filter_map(|key| self.rows.remove(&key));
-        let mut deletions: Vec<_> =
-            places.filter_map(|place| Some((place.url, i64::try_from(place.position).ok()?))).collect();
+        deletions.extend(places.filter_map(|place| Some((place.url, i64::try_from(place.position).ok()?))));
         deletions.sort();
-        deletions
+        if !changed.is_empty() {
+            moves.added.push(self.put_records(number, run, changed).await?);
+        }
+        if !deletions.is_empty() {
+            let encoded = encode::encode_deletes(deletions.clone())?;
+            let part = self.repository.put_part(self.resource.table, &run, &encoded).await?;
+            self.deletes.push((part.key.clone(), deletions));
+            moves.deletes.push(StagedPart::new(part, &encoded));
+        }
+        Ok(moves)
     }
 
-    async fn put_records(&mut self, run: RunId, tasks: &[(u64, String)]) -> Outcome<StagedPart> {
-        let ids = self.repository.field_ids(self.resource, self.table.as_ref()).await?;
-        let reading = Arc::new(Reading {
-            lane: Lane::Walk,
-            fields: self.resource.field_set().into(),
-            began_at: moment(0),
-            seen_at: moment(1),
-        });
-        let records = tasks.iter().map(|(task, name)| record(self.resource, *task, name, &reading));
-        let encoded = encode::encode_part(self.resource, &ids, &run, records.collect::<Outcome<_>>()?)?;
-        let part = self.repository.put_part(self.resource.table, &run, &encoded).await?;
-        let names: BTreeMap<String, &String> = tasks.iter().map(|(task, name)| (gid(*task), name)).collect();
-        for (position, row) in (0..).zip(encode::keys(encoded.bytes.clone())?) {
-            let key = row?.key.to_string();
-            let name = names[&key].clone();
-            self.rows.insert(key, Place { url: self.repository.url_of(&part.key), position, name });
+    /// Puts the live rows of the parts that came with the snapshots `since` into one. Gives the deletes of other rows
+    /// that stood in a file with those of the parts that leave.
+    async fn merge(
+        &mut self,
+        moves: &mut Moves,
+        number: u64,
+        run: RunId,
+        since: std::ops::RangeInclusive<u64>,
+    ) -> Outcome<Vec<(String, i64)>> {
+        let leave: Vec<String> =
+            self.parts.extract_if(.., |part| since.contains(&part.since)).map(|part| part.key).collect();
+        let urls: Vec<String> = leave.iter().map(|key| self.repository.url_of(key)).collect();
+        let live: Vec<(u64, String)> = self
+            .rows
+            .values()
+            .filter(|place| urls.contains(&place.url))
+            .map(|place| (place.task, place.name.clone()))
+            .collect();
+        let points_there = |positions: &[(String, i64)]| positions.iter().any(|(url, _)| urls.contains(url));
+        let files: Vec<_> = self.deletes.extract_if(.., |(_, positions)| points_there(positions)).collect();
+        moves.removed = leave.into_iter().chain(files.iter().map(|(key, _)| key.clone())).collect();
+        moves.added.push(self.put_records(number, run, &live).await?);
+        let others = files.into_iter().flat_map(|(_, positions)| positions);
+        Ok(others.filter(|(url, _)| !urls.contains(url)).collect())
+    }
+
+    async fn put_records(&mut self, number: u64, run: RunId, tasks: &[(u64, String)]) -> Outcome<StagedPart> {
+        let records = tasks.iter().map(|(task, name)| record(self.resource, *task, name));
+        let (staged, keys) = self.put(self.resource, run, records.collect::<Outcome<_>>()?).await?;
+        let named: BTreeMap<String, &(u64, String)> = tasks.iter().map(|one| (gid(one.0), one)).collect();
+        let url = self.repository.url_of(&staged.part.key);
+        for (position, key) in (0..).zip(keys) {
+            let (task, name) = named[&key].clone();
+            self.rows.insert(key, Place { url: url.clone(), position, task, name });
         }
-        Ok(StagedPart::new(part, &encoded))
+        self.parts.push(Live { since: number, key: staged.part.key.clone() });
+        Ok(staged)
+    }
+
+    async fn put(
+        &self,
+        resource: &'static Resource,
+        run: RunId,
+        records: Vec<Record>,
+    ) -> Outcome<(StagedPart, Vec<String>)> {
+        let state = self.last.as_ref().and_then(|(snapshot, _)| snapshot.tables.get(resource.table));
+        let ids = self.repository.field_ids(resource.table, &table_columns(resource), state).await?;
+        let encoded = encode::encode_part(resource, &ids, &run, records)?;
+        let part = self.repository.put_part(resource.table, &run, &encoded).await?;
+        let mut keys = Vec::new();
+        for row in encode::keys(encoded.bytes.clone())? {
+            keys.push(row?.key.to_string());
+        }
+        Ok((StagedPart::new(part, &encoded), keys))
+    }
+
+    async fn tags_moves(&mut self, number: u64, run: RunId) -> Outcome<Moves> {
+        let mut moves = Moves::default();
+        let tags = resources::by_table("tags").ok_or("tags is a table")?;
+        if number == TAGS.0 {
+            let made = TAG_NAMES.iter().map(|name| {
+                let raw = json!({"gid": name, "resource_type": "tag", "name": name});
+                Ok(encode::record(tags, &raw.to_string(), None, &reading(tags))?.record)
+            });
+            let (staged, keys) = self.put(tags, run, made.collect::<Outcome<_>>()?).await?;
+            self.tags = keys.len() as u64;
+            moves.added.push(staged);
+        } else if number == TAGS.1 {
+            let (snapshot, _) = self.last.as_ref().ok_or("not the first")?;
+            let objects = self.repository.objects(&snapshot.tables["tags"]).await?;
+            moves.removed = objects.parts.into_iter().map(|part| part.key).collect();
+            self.tags = 0;
+        }
+        Ok(moves)
     }
 
     async fn snapshot(
@@ -174,22 +279,32 @@ impl History {
         committed_at: DateTime<Utc>,
         tables: BTreeMap<String, TableState>,
     ) -> Outcome<Snapshot> {
+        let nothing = self.repository.put_list::<[Gap]>(&[]).await?;
         Ok(Snapshot {
             format: FORMAT_VERSION,
             number,
             previous: self.last.as_ref().map(|(_, sha256)| *sha256),
             run,
+            writer: run,
             organization: "12".to_owned(),
             program: env!("CARGO_PKG_VERSION").to_owned(),
             resources: resources::VERSION,
             started_at: moment(0),
             committed_at,
             complete: true,
+            continues: None,
+            plan: String::new(),
+            changed_until: committed_at,
+            cursors: nothing,
+            coverage: nothing,
+            lacks: BTreeMap::new(),
+            held_count: 0,
+            held: nothing,
             token: TokenIdentity { gid: "1".to_owned(), name: "Ada".to_owned(), probes: BTreeMap::new() },
             filters: BTreeMap::new(),
             tables,
             gap_count: 0,
-            gaps: self.repository.put_list::<[Gap]>(&[]).await?,
+            gaps: nothing,
             requests: BTreeMap::new(),
         })
     }
@@ -197,7 +312,8 @@ impl History {
     fn expect(&mut self, snapshot: &Snapshot) {
         let rows: BTreeMap<&String, &String> =
             self.rows.iter().map(|(key, place)| (key, &place.name)).collect();
-        let state = &snapshot.tables["tasks"];
+        let (state, tags) = (&snapshot.tables["tasks"], &snapshot.tables["tags"]);
+        let names = if self.tags == 0 { &[][..] } else { TAG_NAMES };
         self.expected.push(json!({
             "number": snapshot.number,
             "committed_at": snapshot.committed_at.timestamp_millis(),
@@ -205,6 +321,11 @@ impl History {
             "metadata": self.repository.url_of(&state.metadata),
             "version": state.published_as,
             "rows": rows,
+            "tags": {
+                "iceberg_snapshot": tags.iceberg_snapshot,
+                "metadata": self.repository.url_of(&tags.metadata),
+                "rows": names.iter().map(|name| (*name, *name)).collect::<BTreeMap<_, _>>(),
+            },
         }));
     }
 
@@ -223,7 +344,16 @@ impl History {
     }
 }
 
-fn record(resource: &'static Resource, task: u64, name: &str, reading: &Arc<Reading>) -> Outcome<Record> {
+fn reading(resource: &Resource) -> Arc<Reading> {
+    Arc::new(Reading {
+        lane: Lane::Walk,
+        fields: resource.field_set().into(),
+        began_at: moment(0),
+        seen_at: moment(1),
+    })
+}
+
+fn record(resource: &'static Resource, task: u64, name: &str) -> Outcome<Record> {
     let raw = json!({
         "gid": gid(task),
         "resource_type": "task",
@@ -235,7 +365,7 @@ fn record(resource: &'static Resource, task: u64, name: &str, reading: &Arc<Read
         "assignee": {"gid": (task % 5).to_string(), "resource_type": "user", "name": "Ada"},
         "followers": (0..task % 3).map(|n| json!({"gid": n.to_string(), "resource_type": "user"})).collect::<Vec<_>>(),
     });
-    Ok(encode::record(resource, &raw.to_string(), None, reading)?.record)
+    Ok(encode::record(resource, &raw.to_string(), None, &reading(resource))?.record)
 }
 
 /// A gid longer than any truncated statistic, and in an order of its own: the last digits decide.

@@ -72,7 +72,7 @@ async fn read(pages: &mut crate::asana::Pages, wait: Duration) -> (Vec<String>, 
             Page::Found(page) => {
                 let mark = if page.restarted { "!" } else { "" };
                 sizes.push(format!("{}{mark}", page.records.len()));
-                last = page.is_last;
+                last = page.next_offset.is_none();
             }
         }
         tokio::time::sleep(wait).await;

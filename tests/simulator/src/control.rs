@@ -51,6 +51,8 @@ pub(crate) async fn answer(simulator: &Simulator, request: Request) -> Response 
         (&Method::POST, "/advance") => advance(simulator, &query),
         (&Method::POST, "/life") => life(simulator, &query),
         (&Method::POST, "/edit") => edit(simulator, &query),
+        (&Method::POST, "/events") => events(simulator, &query),
+        (&Method::POST, "/offsets") => offsets(simulator, &query),
         (&Method::GET, "/faults") => Ok(value(json!(simulator.desk().faults.list()))),
         (&Method::POST, "/faults") => fault(simulator, &body),
         (&Method::DELETE, "/faults") => {
@@ -92,6 +94,8 @@ fn index() -> Value {
         "POST /_sim/life?rate=": "edits a second from now on; 0 stops",
         "POST /_sim/edit?kind=&gid=&text=":
             "one edit: rename_user, rename_project, rename_tag, rename_task, touch_task, delete_task, undelete_task, delete_project, comment, delete_story",
+        "POST /_sim/events?lose=&expire=": "the share of events that are lost from now on; 1 expires all sync tokens",
+        "POST /_sim/offsets?expire=": "1 expires all offset tokens",
         "GET, POST, DELETE /_sim/faults": "what goes wrong",
         "tables": truth::TABLES,
     })
@@ -122,6 +126,25 @@ fn life(simulator: &Simulator, query: &Query) -> Answered {
     let rate: f64 = query.get("rate").unwrap_or("0").parse().map_err(|_| bad("rate: not a number"))?;
     simulator.live_at(Some(rate));
     Ok(value(json!({ "rate": rate })))
+}
+
+fn events(simulator: &Simulator, query: &Query) -> Answered {
+    let lose: Option<f64> =
+        query.get("lose").map(str::parse).transpose().map_err(|_| bad("lose: not a number"))?;
+    if lose.is_some() {
+        simulator.lose_events(lose);
+    }
+    if query.flag("expire").map_err(|refusal| bad(refusal.message))?.unwrap_or_default() {
+        simulator.expire_sync_tokens();
+    }
+    Ok(value(json!({})))
+}
+
+fn offsets(simulator: &Simulator, query: &Query) -> Answered {
+    if query.flag("expire").map_err(|refusal| bad(refusal.message))?.unwrap_or_default() {
+        simulator.expire_offsets();
+    }
+    Ok(value(json!({})))
 }
 
 fn edit(simulator: &Simulator, query: &Query) -> Answered {

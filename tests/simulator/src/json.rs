@@ -55,6 +55,15 @@ impl Select {
         Self::Only { compact: false, names }
     }
 
+    /// Whether nothing is asked for but the compact form and these names.
+    pub(crate) fn is_within(&self, known: &[&str]) -> bool {
+        match self {
+            Self::Compact => true,
+            Self::Full | Self::All => false,
+            Self::Only { names, .. } => names.iter().all(|(name, _)| known.contains(&name.as_str())),
+        }
+    }
+
     /// What to write of the field, if it is to be written.
     fn of(&self, level: Level, name: &str, default: &'static Select) -> Option<&Select> {
         match self {

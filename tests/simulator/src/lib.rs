@@ -14,6 +14,7 @@
 
 mod api;
 mod control;
+mod events;
 mod faults;
 mod gid;
 mod json;
@@ -30,12 +31,14 @@ mod simulator;
 mod text;
 mod time;
 mod truth;
+mod versions;
 mod world;
 
 pub use crate::faults::{Fault, FaultKind};
 pub use crate::life::Edit;
 pub use crate::limits::Limits;
 pub use crate::log::LoggedRequest;
-pub use crate::options::{Options, Size};
+pub use crate::options::{EventsPlan, Options, Size};
 pub use crate::serve::{Severed, serve};
 pub use crate::simulator::Simulator;
+pub use crate::versions::Versions;

@@ -32,6 +32,26 @@ pub struct Options {
     pub offset_ttl: Duration,
     /// How long every answer takes; nothing by default.
     pub latency: Duration,
+    /// Which events the plan has; those of the workspace too by default.
+    pub events: EventsPlan,
+    /// How long an event takes to become visible at most; a twelfth of it at least. Asana says within a minute or ten.
+    pub event_delay: Duration,
+    /// The share of events that are never told; none by default. Asana promises delivery at most once.
+    pub lose_events: Option<f64>,
+    /// How long a sync token is good for: Asana says 24 hours at most.
+    pub sync_ttl: Duration,
+}
+
+/// Which events a plan has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum EventsPlan {
+    /// Those of the workspace, and of single resources.
+    #[default]
+    Workspace,
+    /// Those of single resources only.
+    Resources,
+    /// None at all.
+    None,
 }
 
 impl Default for Options {
@@ -48,6 +68,10 @@ impl Default for Options {
             search_lag: Duration::from_secs(60),
             offset_ttl: Duration::from_secs(600),
             latency: Duration::ZERO,
+            events: EventsPlan::Workspace,
+            event_delay: Duration::from_secs(60),
+            lose_events: None,
+            sync_ttl: Duration::from_secs(86_400),
         }
     }
 }
@@ -58,4 +82,6 @@ pub(crate) struct Rules {
     pub(crate) search: bool,
     pub(crate) search_lag: Duration,
     pub(crate) offset_ttl: Duration,
+    pub(crate) events: EventsPlan,
+    pub(crate) sync_ttl: Duration,
 }

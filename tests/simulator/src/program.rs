@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use crate::limits::Limits;
-use crate::options::{Options, Size};
+use crate::options::{EventsPlan, Options, Size};
 use crate::serve::serve;
 use crate::simulator::Simulator;
 
@@ -46,6 +46,18 @@ pub struct Args {
     /// How long an offset token is good for, in seconds
     #[arg(long, default_value_t = 600)]
     pub offset_ttl: u64,
+    /// Play a plan without events of the workspace
+    #[arg(long)]
+    pub no_workspace_events: bool,
+    /// Tell no events at all
+    #[arg(long)]
+    pub no_events: bool,
+    /// How long an event takes to become visible at most, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub event_delay: u64,
+    /// The share of events that are never told, from 0 to 1
+    #[arg(long, value_name = "SHARE")]
+    pub lose_events: Option<f64>,
     /// How long every answer takes, in milliseconds
     #[arg(long, default_value_t = 0)]
     pub latency: u64,
@@ -63,6 +75,14 @@ fn person(text: &str) -> Result<(String, u32), String> {
 }
 
 impl Args {
+    fn events(&self) -> EventsPlan {
+        match (self.no_events, self.no_workspace_events) {
+            (true, _) => EventsPlan::None,
+            (false, true) => EventsPlan::Resources,
+            (false, false) => EventsPlan::Workspace,
+        }
+    }
+
     fn options(&self) -> Options {
         let limits = if self.free_plan { Limits::free() } else { Limits::paid() };
         Options {
@@ -77,6 +97,10 @@ impl Args {
             search_lag: Duration::from_secs(self.search_lag),
             offset_ttl: Duration::from_secs(self.offset_ttl),
             latency: Duration::from_millis(self.latency),
+            events: self.events(),
+            event_delay: Duration::from_secs(self.event_delay),
+            lose_events: self.lose_events,
+            ..Options::default()
         }
     }
 }

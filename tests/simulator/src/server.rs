@@ -142,21 +142,17 @@ impl Drop for Place {
 fn operate(simulator: &Simulator, parts: &axum::http::request::Parts, who: Who) -> Result<Vec<u8>, Refusal> {
     let path = parts.uri.path().strip_prefix(BASE).unwrap_or_default();
     if parts.method != Method::GET {
-        return Err(Refusal {
-            status: StatusCode::FORBIDDEN,
-            message: "This simulator plays the reading half of the API; its control API changes things."
-                .into(),
-        });
+        let message = "This simulator plays the reading half of the API; its control API changes things.";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, message));
     }
     let Some((route, args)) = routes::find(path) else {
-        let message = "No matching route for request".into();
-        return Err(Refusal { status: StatusCode::NOT_FOUND, message });
+        return Err(Refusal::new(StatusCode::NOT_FOUND, "No matching route for request"));
     };
     let query = Query::parse(parts.uri.query().unwrap_or_default());
-    let serial = {
+    let (serial, offsets) = {
         let mut desk = simulator.desk();
         desk.serial += 1;
-        desk.serial
+        (desk.serial, desk.offsets)
     };
     let shared = simulator.shared();
     let nature = simulator.nature();
@@ -168,7 +164,8 @@ fn operate(simulator: &Simulator, parts: &axum::http::request::Parts, who: Who) 
     let view = View { world, at: LATEST, me, signature: Some(mix(world.seed, 0x51c7, serial)) };
     let base = base(&parts.headers);
     let now = shared.clock.now();
-    let call = Call { view, who, rules: &shared.rules, now, args, query: &query, path, base: &base };
+    let (rules, streams, query) = (&shared.rules, &shared.streams, &query);
+    let call = Call { view, who, rules, now, serial, streams, offsets, args, query, path, base: &base };
     call.query.limit()?;
     call.write(&(route.answer)(&call)?)
 }
@@ -206,7 +203,7 @@ fn broken(status: u16, retry_after: Option<u64>) -> Response {
         _ => status.canonical_reason().unwrap_or("Error").to_owned(),
     };
     let phrase = PHRASES[usize::from(status.as_u16()) % PHRASES.len()];
-    let mut response = refuse(&Refusal { status, message }, (status.as_u16() == 500).then_some(phrase));
+    let mut response = refuse(&Refusal::new(status, message), (status.as_u16() == 500).then_some(phrase));
     if let Some(seconds) = retry_after {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }

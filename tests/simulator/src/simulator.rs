@@ -9,6 +9,8 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use crate::api::access::Who;
+use crate::events::Notes;
+use crate::events::sync::Streams;
 use crate::faults::{Fault, Faults};
 use crate::gid::{self, Kind};
 use crate::life::edits::Hand;
@@ -20,6 +22,7 @@ use crate::records::View;
 use crate::text::Text;
 use crate::time::{self, Clock, LATEST, Ms};
 use crate::truth;
+use crate::versions::{self, Versions};
 use crate::world::rows::{Event, ORGANIZATION};
 use crate::world::{World, generate};
 
@@ -35,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     nature: RwLock<Nature>,
     desk: Mutex<Desk>,
+    pub(crate) streams: Mutex<Streams>,
 }
 
 /// The world, and what changes it.
@@ -51,6 +55,8 @@ pub(crate) struct Desk {
     pub(crate) log: Log,
     /// How many requests there were: it signs URLs.
     pub(crate) serial: u64,
+    /// How often all offset tokens were declared expired.
+    pub(crate) offsets: u64,
 }
 
 impl std::fmt::Debug for Simulator {
@@ -64,13 +70,20 @@ impl Simulator {
     /// Makes the organization of a seed. The clock starts now, at the epoch.
     pub fn new(options: Options) -> Self {
         let clock = Clock::start(options.epoch);
-        let world = generate::world(options.size, options.seed);
+        let mut world = generate::world(options.size, options.seed);
+        world.events = Notes::new(options.event_delay, options.lose_events);
         let mut life = Life::new(options.seed);
         life.pace(options.life, clock.now());
-        let rules =
-            Rules { search: options.search, search_lag: options.search_lag, offset_ttl: options.offset_ttl };
+        let rules = Rules {
+            search: options.search,
+            search_lag: options.search_lag,
+            offset_ttl: options.offset_ttl,
+            events: options.events,
+            sync_ttl: options.sync_ttl,
+        };
         let nature = RwLock::new(Nature { world, life });
-        Self { shared: Arc::new(Shared { options, rules, clock, nature, desk: Mutex::default() }) }
+        let (desk, streams) = (Mutex::default(), Mutex::default());
+        Self { shared: Arc::new(Shared { options, rules, clock, nature, desk, streams }) }
     }
 
     /// The API under `/api/1.0` and the control API under `/_sim`.
@@ -177,6 +190,28 @@ impl Simulator {
         .collect()
     }
 
+    /// The moments from `from` to `to`, both included, at which anything was edited; each once.
+    pub fn edit_moments(&self, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<DateTime<Utc>> {
+        let nature = self.nature();
+        let moments = nature.life.moments(from.timestamp_millis(), to.timestamp_millis());
+        moments.into_iter().map(time::public).collect()
+    }
+
+    /// Every version of every record of a table that was true at some moment from `from` to `to`, both included, by
+    /// key. It evaluates the whole table at every edit: made for worlds of a few hundred records.
+    ///
+    /// Edits within one millisecond count as one here. Who reads between two edits of a paused clock sees what this
+    /// does not know of; let a millisecond pass before each edit, and it knows everything.
+    pub fn versions(&self, table: &str, from: DateTime<Utc>, to: DateTime<Utc>) -> Vec<Versions> {
+        let nature = self.nature();
+        let (from, to) = (from.timestamp_millis(), to.timestamp_millis());
+        let mut moments = nature.life.moments(from, to);
+        if moments.first() != Some(&from) {
+            moments.insert(0, from);
+        }
+        versions::versions(&nature.world, table, &moments)
+    }
+
     /// How many live records each table of the truth has now.
     pub fn counts(&self) -> BTreeMap<String, u64> {
         let nature = self.nature();
@@ -203,6 +238,21 @@ impl Simulator {
     /// Lets nothing go wrong any more.
     pub fn clear_faults(&self) {
         self.desk().faults.clear();
+    }
+
+    /// From now on this share of the events of all edits is told to nobody, ever; none for `None`.
+    pub fn lose_events(&self, share: Option<f64>) {
+        self.nature_mut().world.events.lose = share.unwrap_or_default();
+    }
+
+    /// Makes all sync tokens given out so far invalid: each is answered with 412 and a token that begins then.
+    pub fn expire_sync_tokens(&self) {
+        self.shared.streams.lock().unwrap_or_else(PoisonError::into_inner).expire();
+    }
+
+    /// Makes all offset tokens given out so far invalid: each is answered with 400.
+    pub fn expire_offsets(&self) {
+        self.desk().offsets += 1;
     }
 
     pub(crate) fn shared(&self) -> &Shared {
@@ -271,7 +321,7 @@ fn targeted(
         }
         "delete_task" => {
             found(Kind::Task)?;
-            world.trash_task(id, hand.at);
+            world.trash_task(id, hand);
             Some(("delete_task", life::done(Kind::Task, id, "")))
         }
         "comment" => {
@@ -287,13 +337,12 @@ fn targeted(
         "undelete_task" if of == Kind::Task => Some(("undelete_task", life::undelete_task(world, id, hand))),
         "delete_story" => {
             found(Kind::Story)?;
-            world.edit_story(id, hand.at, false, |_| {});
+            world.edit_story(id, hand, false, |_| {});
             Some(("delete_story", life::done(Kind::Story, id, "")))
         }
         "delete_project" => {
             found(Kind::Project)?;
-            world.projects.set_live(id, hand.at, false);
-            Some(("delete_project", life::done(Kind::Project, id, "")))
+            Some(("delete_project", life::delete_project(world, id, hand)))
         }
         _ => None,
     }

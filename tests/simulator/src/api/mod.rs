@@ -11,11 +11,15 @@ pub(crate) mod routes;
 pub(crate) mod search;
 pub(crate) mod singles;
 
+use std::sync::Mutex;
+
 use axum::http::StatusCode;
 use serde_json::json;
 
 use self::access::Who;
 use self::query::Query;
+use crate::events::answer::{self, Told};
+use crate::events::sync::Streams;
 use crate::gid::{self, Kind};
 use crate::json::{self, COMPACT, FULL, Select};
 use crate::options::Rules;
@@ -30,32 +34,41 @@ const TRUNCATED_AT: usize = 1_000;
 pub(crate) struct Refusal {
     pub(crate) status: StatusCode,
     pub(crate) message: String,
+    /// A fresh sync token, with a 412.
+    pub(crate) sync: Option<String>,
 }
 
 impl Refusal {
+    /// A refusal with this status.
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: message.into(), sync: None }
+    }
+
     /// 400: malformed.
     pub(crate) fn bad(message: impl Into<String>) -> Self {
-        Self { status: StatusCode::BAD_REQUEST, message: message.into() }
+        Self::new(StatusCode::BAD_REQUEST, message)
     }
 
     /// 401: a token that is unknown or revoked.
     pub(crate) fn not_authorized() -> Self {
-        Self { status: StatusCode::UNAUTHORIZED, message: "Not Authorized".into() }
+        Self::new(StatusCode::UNAUTHORIZED, "Not Authorized")
     }
 
     /// 404: gone, or never was.
     pub(crate) fn missing(what: &str, text: &str) -> Self {
-        Self { status: StatusCode::NOT_FOUND, message: format!("{what}: Unknown object: {text}") }
+        Self::new(StatusCode::NOT_FOUND, format!("{what}: Unknown object: {text}"))
     }
 
     /// 403: there, but not for this token.
     pub(crate) fn forbidden(what: &str) -> Self {
-        let message = format!("{what}: You do not have access to this object");
-        Self { status: StatusCode::FORBIDDEN, message }
+        Self::new(StatusCode::FORBIDDEN, format!("{what}: You do not have access to this object"))
     }
 
     /// The body Asana gives it.
     pub(crate) fn body(&self, phrase: Option<&str>) -> Vec<u8> {
+        if let Some(sync) = &self.sync {
+            return json!({ "errors": [{ "message": self.message }], "sync": sync }).to_string().into_bytes();
+        }
         let mut error = json!({
             "message": self.message,
             "help": "For more information on API status codes and how to handle them, read the docs on errors: \
@@ -81,6 +94,8 @@ pub(crate) enum Answer {
     Whole(Kind, Vec<u32>),
     /// How many tasks a project has.
     TaskCounts(u32),
+    /// Events, and the token that goes on after them.
+    Events(Told),
 }
 
 /// One request to an operation.
@@ -89,6 +104,12 @@ pub(crate) struct Call<'a> {
     pub(crate) who: Who,
     pub(crate) rules: &'a Rules,
     pub(crate) now: Ms,
+    /// The number of the request.
+    pub(crate) serial: u64,
+    /// The streams of events somebody follows.
+    pub(crate) streams: &'a Mutex<Streams>,
+    /// How often all offset tokens were declared expired.
+    pub(crate) offsets: u64,
     /// What stood in the braces of the path.
     pub(crate) args: Vec<&'a str>,
     pub(crate) query: &'a Query,
@@ -123,6 +144,7 @@ impl Call<'_> {
                 let limit = self.query.limit()?.unwrap_or(usize::MAX);
                 self.rows(*kind, &ids[..ids.len().min(limit)], COMPACT, &mut out);
             }
+            Answer::Events(told) => answer::write(&self.view, told, self.query.select(COMPACT), &mut out),
             Answer::Paged(kind, ids) => self.page(*kind, ids, COMPACT, &mut out)?,
             Answer::PagedFull(kind, ids) => self.page(*kind, ids, FULL, &mut out)?,
         }

@@ -15,7 +15,7 @@ fn binding(call: &Call<'_>) -> u64 {
     let number = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
-    mix(call.view.world.seed, 0x0ff5e7, number)
+    mix(call.view.world.seed, 0x0ff5e7 + call.offsets, number)
 }
 
 /// The token for the rows after the first `skip`.

@@ -1,6 +1,7 @@
 //! The operations the simulator plays, by the names the OpenAPI description gives them.
 
 use super::{Answer, Call, Refusal, lists, search, singles};
+use crate::events::answer as events;
 use crate::gid::Kind;
 
 /// One operation.
@@ -79,6 +80,8 @@ pub(crate) const ROUTES: &[Route] = &[
     route("getItemsForPortfolio", "/portfolios/{}/items", lists::items),
     route("getUserTaskListForUser", "/users/{}/user_task_list", singles::user_task_list),
     route("getUserTaskList", "/user_task_lists/{}", |call| singles::one(call, Kind::UserTaskList)),
+    route("getEvents", "/events", events::of_resource),
+    route("getWorkspaceEvents", "/workspaces/{}/events", events::of_workspace),
     route("searchTasksForWorkspace", SEARCH, search::tasks),
 ];
 

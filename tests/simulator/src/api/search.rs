@@ -69,10 +69,8 @@ struct Wanted<'a> {
 pub(crate) fn tasks(call: &Call<'_>) -> Result<Answer, Refusal> {
     let workspace = call.found(Kind::Workspace)?;
     if !call.rules.search {
-        return Err(Refusal {
-            status: axum::http::StatusCode::PAYMENT_REQUIRED,
-            message: "Search is only available to premium users.".into(),
-        });
+        let status = axum::http::StatusCode::PAYMENT_REQUIRED;
+        return Err(Refusal::new(status, "Search is only available to premium users."));
     }
     let limit = call.query.limit()?.unwrap_or(DEFAULT);
     let wanted = wanted(call)?;

@@ -3,6 +3,8 @@
 //! Rule: a change begins new versions of the rows it changes and keeps the lists right. `modified_at` moves where
 //! Asana says it does, and the stories appear that Asana writes.
 
+use crate::events::{Act, Change, Silent};
+use crate::gid::Kind;
 use crate::time::{EARLIEST, LATEST, Ms};
 use crate::world::World;
 use crate::world::history::Chain;
@@ -54,6 +56,7 @@ impl World {
         };
         self.stories.insert(id, Chain::new(hand.at, story));
         self.index.new_stories.entry(task).or_default().push(id);
+        self.note(hand, (Kind::Story, id), Act::Added(Some((Kind::Task, task))));
         if moves {
             self.edit_task(task, hand.at, |row| row.modified_at = hand.at);
         }
@@ -66,6 +69,7 @@ impl World {
             change(row);
             row.modified_at = hand.at;
         });
+        self.note_change(id, hand, &event);
         self.tell(id, hand, event, false);
     }
 
@@ -101,16 +105,17 @@ impl World {
     }
 
     /// Adds a task.
-    pub(crate) fn add_task(&mut self, at: Ms, row: Task) -> u32 {
+    pub(crate) fn add_task(&mut self, hand: Hand, row: Task) -> u32 {
         let id = self.index.tasks;
         self.index.tasks += 1;
         self.enlist(id, &row);
         if let Some(parent) = row.parent {
             // A new subtask is no change of its parent, as far as `modified_at` goes.
-            self.edit_task(parent, at, |row| row.subtasks.push(id));
+            self.edit_task(parent, hand.at, |row| row.subtasks.push(id));
         }
         self.index.touched.push(id);
-        self.tasks.insert(id, Chain::new(at, row));
+        self.tasks.insert(id, Chain::new(hand.at, row));
+        self.note_new_task(id, hand);
         id
     }
 
@@ -126,20 +131,23 @@ impl World {
     }
 
     /// Moves a task, its subtasks, and with them their stories and attachments to the trash.
-    pub(crate) fn trash_task(&mut self, id: u32, at: Ms) {
-        for id in self.descent(id) {
+    pub(crate) fn trash_task(&mut self, first: u32, hand: Hand) {
+        let at = hand.at;
+        for id in self.descent(first) {
+            self.note_trash(id, hand, id == first, &Act::Deleted);
             let Some(row) = self.task(id, LATEST).map(std::borrow::Cow::into_owned) else { continue };
             self.delist(id, &row);
             let mut gone = row.clone();
             gone.modified_at = at;
             self.touch(id, row).put(at, false, gone);
         }
-        self.trash.push((id, at));
+        self.trash.push((first, at));
     }
 
     /// Brings a task back from the trash, with what went there together with it.
-    pub(crate) fn untrash_task(&mut self, id: u32, since: Ms, at: Ms) {
-        let mut next = vec![id];
+    pub(crate) fn untrash_task(&mut self, first: u32, since: Ms, hand: Hand) {
+        let at = hand.at;
+        let mut next = vec![first];
         while let Some(id) = next.pop() {
             let Some(chain) = self.tasks.get(&id) else { continue };
             if chain.gone_since() != Some(since) {
@@ -154,6 +162,7 @@ impl World {
             self.enlist(id, &row);
             let before = row.clone();
             self.touch(id, before).put(at, true, row);
+            self.note_trash(id, hand, id == first, &Act::Undeleted);
         }
     }
 
@@ -177,6 +186,7 @@ impl World {
         let list = &mut self.index.section_tasks[section as usize];
         let place = place.min(list.len());
         list.insert(place, id);
+        self.note_placed(id, hand, project, (old, section));
         match old {
             Some(old) if old == section => {}
             Some(old) => drop(self.tell(id, hand, Event::Moved(old, section), false)),
@@ -198,6 +208,8 @@ impl World {
                 row.modified_at = hand.at;
             }
         });
+        self.note(hand, (Kind::Task, id), Act::Removed((Kind::Project, project)));
+        self.note_if(Silent::Sections, hand, (Kind::Task, id), Act::Removed((Kind::Section, section)));
         self.tell(id, hand, Event::RemovedFromProject(project), false);
     }
 
@@ -232,6 +244,14 @@ impl World {
                 row.tags.push(tag);
             }
         });
+        let what = (Kind::Tag, tag);
+        let act = match (self.tells(Silent::TagAsParent), on) {
+            (true, true) => Act::Added(Some(what)),
+            (true, false) => Act::Removed(what),
+            (false, true) => Act::Changed("tags", Change::Added(Some(what))),
+            (false, false) => Act::Changed("tags", Change::Removed(Some(what))),
+        };
+        self.note(hand, (Kind::Task, id), act);
         self.tell(id, hand, if on { Event::Tagged(tag) } else { Event::Untagged(tag) }, true);
     }
 
@@ -240,10 +260,14 @@ impl World {
         let Some(old) = self.task(id, LATEST).map(|row| row.parent) else { return };
         if let Some(old) = old {
             self.edit_task(old, hand.at, |row| row.subtasks.retain(|other| *other != id));
+            self.note(hand, (Kind::Task, id), Act::Removed((Kind::Task, old)));
         }
         self.edit_task(id, hand.at, |row| row.parent = parent);
+        let change = Change::Changed(parent.map(|parent| (Kind::Task, parent)));
+        self.note_if(Silent::ParentField, hand, (Kind::Task, id), Act::Changed("parent", change));
         if let Some(parent) = parent {
             self.edit_task(parent, hand.at, |row| row.subtasks.push(id));
+            self.note(hand, (Kind::Task, id), Act::Added(Some((Kind::Task, parent))));
             self.tell(id, hand, Event::AddedToTask(parent), true);
         }
     }
@@ -262,6 +286,11 @@ impl World {
                 row.dependents.push(id);
             }
         });
+        for (id, field, other) in [(id, "dependencies", other), (other, "dependents", id)] {
+            let value = Some((Kind::Task, other));
+            let change = if on { Change::Added(value) } else { Change::Removed(value) };
+            self.note_if(Silent::Dependencies, hand, (Kind::Task, id), Act::Changed(field, change));
+        }
         if on {
             self.tell(id, hand, Event::DependencyAdded(other), true);
             self.tell(other, hand, Event::DependentAdded(id), true);
@@ -269,13 +298,15 @@ impl World {
     }
 
     /// Begins a version of a story, or ends it; either moves the task's `modified_at` only where Asana says so.
-    pub(crate) fn edit_story(&mut self, id: u32, at: Ms, live: bool, change: impl FnOnce(&mut Story)) {
+    pub(crate) fn edit_story(&mut self, id: u32, hand: Hand, live: bool, change: impl FnOnce(&mut Story)) {
+        let at = hand.at;
         let Some(before) = self.story(id, LATEST).map(std::borrow::Cow::into_owned) else { return };
         let mut row = before.clone();
         change(&mut row);
         let task = row.task;
         self.stories.entry(id).or_insert_with(|| Chain::new(EARLIEST, before)).put(at, live, row);
         if !live {
+            self.note_gone((Kind::Story, id), task, hand);
             self.edit_task(task, at, |row| row.modified_at = at);
         }
     }
@@ -286,6 +317,11 @@ impl World {
         self.index.attachments += 1;
         let row = crate::world::attachments::draw(self, u64::from(id), parent, hand.at);
         self.attachments.insert(id, Chain::new(hand.at, row));
+        let holder = match parent {
+            Parent::Project(project) => (Kind::Project, project),
+            Parent::Task(task) => (Kind::Task, task),
+        };
+        self.note(hand, (Kind::Attachment, id), Act::Added(Some(holder)));
         match parent {
             Parent::Project(project) => self.index.project_attachments[project as usize].push(id),
             Parent::Task(task) => {
@@ -297,20 +333,27 @@ impl World {
     }
 
     /// Deletes an attachment.
-    pub(crate) fn detach(&mut self, id: u32, at: Ms) {
+    pub(crate) fn detach(&mut self, id: u32, hand: Hand) {
+        let at = hand.at;
         let Some(row) = self.attachment(id, LATEST).map(std::borrow::Cow::into_owned) else { return };
         let parent = row.parent;
         self.attachments.entry(id).or_insert_with(|| Chain::new(EARLIEST, row.clone())).put(at, false, row);
-        if let Parent::Task(task) = parent {
-            self.edit_task(task, at, |row| row.modified_at = at);
+        match parent {
+            Parent::Project(_) => self.note(hand, (Kind::Attachment, id), Act::Deleted),
+            Parent::Task(task) => {
+                self.note_gone((Kind::Attachment, id), task, hand);
+                self.edit_task(task, at, |row| row.modified_at = at);
+            }
         }
     }
 
     /// Adds a section to a project, at its end.
-    pub(crate) fn add_section(&mut self, project: u32, at: Ms, name: &str) -> u32 {
+    pub(crate) fn add_section(&mut self, project: u32, hand: Hand, name: &str) -> u32 {
+        let at = hand.at;
         let section = self.sections.add(at, Section { name: name.into(), created_at: at, project });
         self.index.section_tasks.push(Vec::new());
         self.projects.edit(project, at, |row| row.sections.push(section));
+        self.note(hand, (Kind::Section, section), Act::Added(Some((Kind::Project, project))));
         section
     }
 

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 pub(crate) use self::people::rename_to as rename_user;
+pub(crate) use self::projects::delete_one as delete_project;
 pub(crate) use self::projects::rename_tag_to as rename_tag;
 pub(crate) use self::projects::rename_to as rename_project;
 pub(crate) use self::tasks::rename_to as rename_task;
@@ -67,12 +68,14 @@ pub(crate) struct Life {
     count: u64,
     /// Edits a second, since when, and how many of those were made.
     rate: Option<(f64, Ms, u64)>,
+    /// The moments at which anything was edited, each once.
+    moments: Vec<Ms>,
 }
 
 impl Life {
     /// The life of a seed.
     pub(crate) fn new(seed: u64) -> Self {
-        Self { rng: Rng::new(seed, 0x11fe, 0), count: 0, rate: None }
+        Self { rng: Rng::new(seed, 0x11fe, 0), count: 0, rate: None, moments: Vec::new() }
     }
 
     /// Lets it run by itself from `now` on, or stops it.
@@ -95,6 +98,11 @@ impl Life {
             let at = since + (1_000.0 * (made + 1) as f64 / rate).ceil() as Ms;
             self.one(world, at.min(now));
         }
+    }
+
+    /// The moments from the one to the other at which anything was edited.
+    pub(crate) fn moments(&self, from: Ms, to: Ms) -> Vec<Ms> {
+        self.moments.iter().copied().filter(|at| (from..=to).contains(at)).collect()
     }
 
     /// Makes one edit.
@@ -121,6 +129,9 @@ impl Life {
     /// Gives a thing done its number.
     pub(crate) fn record(&mut self, world: &World, kind: &'static str, at: Ms, done: Done) -> Edit {
         self.count += 1;
+        if self.moments.last() != Some(&at) {
+            self.moments.push(at);
+        }
         let (of, id) = done.what;
         Edit {
             number: self.count,

@@ -2,6 +2,7 @@
 
 use super::edits::Hand;
 use super::{Act, Outcome, done, draw, some_user};
+use crate::events::{Act as Told, Change, Silent};
 use crate::gid::Kind;
 use crate::random::Rng;
 use crate::text;
@@ -57,6 +58,7 @@ fn add(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     };
     let id = world.users.add(hand.at, user);
     world.index.assigned.push(Vec::new());
+    note_member(world, id, hand, Told::Added(Some((Kind::Workspace, ORGANIZATION))));
     done(Kind::User, id, name)
 }
 
@@ -72,7 +74,11 @@ fn remove(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
         .collect();
     for membership in mine {
         world.team_memberships.set_live(membership, hand.at, false);
+        if world.tells(Silent::TeamMembers) {
+            world.note_cascade(hand, (Kind::TeamMembership, membership), Told::Deleted);
+        }
     }
+    note_member(world, id, hand, Told::Removed((Kind::Workspace, ORGANIZATION)));
     done(Kind::User, id, if found { "still found by gid" } else { "no longer found" })
 }
 
@@ -80,7 +86,12 @@ fn bring_back(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let left = |id: u32| world.users.live(id, LATEST).is_some_and(|row| row.joined.is_some() && !row.active);
     let id = draw(rng, world.users.len(), left)?;
     world.users.edit(id, hand.at, |row| (row.active, row.found) = (true, true));
+    note_member(world, id, hand, Told::Added(Some((Kind::Workspace, ORGANIZATION))));
     done(Kind::User, id, "")
+}
+
+fn note_member(world: &mut World, user: u32, hand: Hand, told: Told) {
+    world.note_if(Silent::Members, hand, (Kind::WorkspaceMembership, user), told);
 }
 
 fn some_team(world: &World, rng: &mut Rng) -> Option<u32> {
@@ -91,6 +102,8 @@ fn rename_team(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let id = some_team(world, rng)?;
     let name = text::title(rng, 2);
     world.teams.edit(id, hand.at, |row| row.name.clone_from(&name));
+    let told = Told::Changed("name", Change::Changed(None));
+    world.note_if(Silent::Teams, hand, (Kind::Team, id), told);
     done(Kind::Team, id, name)
 }
 
@@ -100,6 +113,8 @@ fn create_team(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let team =
         Team { name: name.clone(), description: String::new(), visibility, only_admins: 3, endorsed: false };
     let id = world.teams.add(hand.at, team);
+    let told = Told::Added(Some((Kind::Workspace, ORGANIZATION)));
+    world.note_if(Silent::Teams, hand, (Kind::Team, id), told);
     done(Kind::Team, id, name)
 }
 
@@ -107,6 +122,8 @@ fn change_team(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let id = some_team(world, rng)?;
     let (bits, visibility) = (rng.below(128) as u8, rng.pick(&["secret", "request_to_join", "public"]));
     world.teams.edit(id, hand.at, |row| (row.only_admins, row.visibility) = (bits, visibility));
+    let told = Told::Changed("visibility", Change::Changed(None));
+    world.note_if(Silent::Teams, hand, (Kind::Team, id), told);
     done(Kind::Team, id, visibility)
 }
 
@@ -120,6 +137,8 @@ fn add_member(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let guest = world.users.live(user, LATEST)?.guest;
     let row = TeamMembership { user, team, guest, limited: guest, admin: false };
     let id = world.team_memberships.add(hand.at, row);
+    let told = Told::Added(Some((Kind::Team, team)));
+    world.note_if(Silent::TeamMembers, hand, (Kind::TeamMembership, id), told);
     done(Kind::TeamMembership, id, world.gid(Kind::Team, team).to_string())
 }
 
@@ -127,5 +146,6 @@ fn remove_member(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let table = &world.team_memberships;
     let id = draw(rng, table.len(), |id| table.live(id, LATEST).is_some())?;
     world.team_memberships.set_live(id, hand.at, false);
+    world.note_if(Silent::TeamMembers, hand, (Kind::TeamMembership, id), Told::Deleted);
     done(Kind::TeamMembership, id, "")
 }

@@ -2,6 +2,7 @@
 
 use super::edits::Hand;
 use super::{Act, Outcome, done, draw, some_project, some_user};
+use crate::events::{Act as Told, Change, Silent};
 use crate::gid::Kind;
 use crate::random::Rng;
 use crate::text::{self, Text};
@@ -44,6 +45,11 @@ fn words(rng: &mut Rng) -> String {
     text::title(rng, count)
 }
 
+/// A field that is another now.
+fn changed(field: &'static str) -> Told {
+    Told::Changed(field, Change::Changed(None))
+}
+
 fn create(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     // The look of another project, with nothing in it.
     let template = some_project(world, rng)?;
@@ -60,7 +66,10 @@ fn create(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let name = row.name.clone();
     let id = world.projects.add(hand.at, row);
     world.index.project_attachments.push(Vec::new());
-    world.add_section(id, hand.at, "Untitled section");
+    let team = world.projects.live(id, LATEST)?.team.filter(|_| world.tells(Silent::ProjectOfTeam));
+    let parent = team.map_or((Kind::Workspace, ORGANIZATION), |team| (Kind::Team, team));
+    world.note(hand, (Kind::Project, id), Told::Added(Some(parent)));
+    world.add_section(id, hand, "Untitled section");
     done(Kind::Project, id, name)
 }
 
@@ -74,6 +83,7 @@ fn rename(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
 pub(crate) fn rename_to(world: &mut World, id: u32, hand: Hand, name: &str) -> Outcome {
     world.projects.live(id, LATEST)?;
     world.projects.edit(id, hand.at, |row| (row.name, row.modified_at) = (name.into(), hand.at));
+    world.note(hand, (Kind::Project, id), changed("name"));
     done(Kind::Project, id, name)
 }
 
@@ -83,30 +93,43 @@ fn edit(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     world.projects.edit(id, hand.at, |row| {
         (row.notes, row.color, row.modified_at) = (Text::given(&notes), Some(color), hand.at);
     });
+    world.note(hand, (Kind::Project, id), changed("notes"));
+    world.note(hand, (Kind::Project, id), changed("color"));
     done(Kind::Project, id, notes)
 }
 
 fn archive(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let id = some_project(world, rng)?;
     world.projects.edit(id, hand.at, |row| (row.archived, row.modified_at) = (!row.archived, hand.at));
+    world.note(hand, (Kind::Project, id), changed("archived"));
     done(Kind::Project, id, "")
 }
 
-/// Its sections and settings go with it; its tasks stay, now in one project less.
 fn delete(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let id = some_project(world, rng)?;
+    delete_one(world, id, hand)
+}
+
+/// Deletes a project: its sections and settings go with it; its tasks stay, now in one project less.
+pub(crate) fn delete_one(world: &mut World, id: u32, hand: Hand) -> Outcome {
     world.projects.set_live(id, hand.at, false);
+    world.note(hand, (Kind::Project, id), Told::Deleted);
     done(Kind::Project, id, "")
 }
 
 fn undelete(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let id = draw(rng, world.projects.len(), |id| world.projects.live(id, LATEST).is_none())?;
     world.projects.set_live(id, hand.at, true);
+    world.note(hand, (Kind::Project, id), Told::Undeleted);
     done(Kind::Project, id, "")
 }
 
 fn members(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let (id, user) = (some_project(world, rng)?, some_user(world, rng)?);
+    let member = Some((Kind::User, user));
+    let had = world.projects.live(id, LATEST)?.members.contains(&user);
+    let change = if had { Change::Removed(member) } else { Change::Added(member) };
+    world.note_if(Silent::ProjectMembers, hand, (Kind::Project, id), Told::Changed("members", change));
     world.projects.edit(id, hand.at, |row| {
         if row.members.contains(&user) {
             row.members.retain(|known| *known != user);
@@ -120,7 +143,7 @@ fn members(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
 fn create_section(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let project = some_project(world, rng)?;
     let name = words(rng);
-    let id = world.add_section(project, hand.at, &name);
+    let id = world.add_section(project, hand, &name);
     done(Kind::Section, id, name)
 }
 
@@ -138,6 +161,7 @@ fn rename_section(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let (id, _) = some_section(world, rng, |_, _| true)?;
     let name = words(rng);
     world.sections.edit(id, hand.at, |row| row.name.clone_from(&name));
+    world.note(hand, (Kind::Section, id), changed("name"));
     done(Kind::Section, id, name)
 }
 
@@ -149,6 +173,7 @@ fn move_section(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
         let place = rng.index(row.sections.len() + 1);
         row.sections.insert(place, id);
     });
+    world.note_if(Silent::SectionOrder, hand, (Kind::Project, project), changed("sections"));
     done(Kind::Section, id, "")
 }
 
@@ -158,6 +183,7 @@ fn delete_section(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
         project.sections.len() > 1 && world.index.section_tasks[id as usize].is_empty()
     })?;
     world.sections.set_live(id, hand.at, false);
+    world.note(hand, (Kind::Section, id), Told::Deleted);
     world.projects.edit(project, hand.at, |row| row.sections.retain(|known| *known != id));
     // Trashed tasks may still name the section; they come back into the first one that is left.
     let left = world.projects.live(project, LATEST)?.sections[0];
@@ -195,6 +221,7 @@ fn create_tag(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     };
     let id = world.tags.add(hand.at, tag);
     world.index.tagged.push(Vec::new());
+    world.note(hand, (Kind::Tag, id), Told::Added(Some((Kind::Workspace, ORGANIZATION))));
     done(Kind::Tag, id, name)
 }
 
@@ -213,12 +240,14 @@ fn rename_tag(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
 pub(crate) fn rename_tag_to(world: &mut World, id: u32, hand: Hand, name: &str) -> Outcome {
     world.tags.live(id, LATEST)?;
     world.tags.edit(id, hand.at, |row| row.name = name.into());
+    world.note(hand, (Kind::Tag, id), changed("name"));
     done(Kind::Tag, id, name)
 }
 
 fn delete_tag(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let id = some_tag(world, rng)?;
     world.tags.set_live(id, hand.at, false);
+    world.note(hand, (Kind::Tag, id), Told::Deleted);
     done(Kind::Tag, id, "")
 }
 
@@ -231,6 +260,7 @@ fn rename_choice(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let name = words(rng);
     let place = rng.index(world.fields.live(id, LATEST)?.choices.len());
     world.fields.edit(id, hand.at, |row| row.choices[place].name.clone_from(&name));
+    world.note_if(Silent::CustomFields, hand, (Kind::CustomField, id), changed("enum_options"));
     done(Kind::CustomField, id, format!("option {place}: {name}"))
 }
 
@@ -240,6 +270,7 @@ fn add_choice(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     world.fields.edit(id, hand.at, |row| {
         row.choices.push(Choice { name: name.clone(), color: "cool-gray", enabled: true });
     });
+    world.note_if(Silent::CustomFields, hand, (Kind::CustomField, id), changed("enum_options"));
     done(Kind::CustomField, id, name)
 }
 
@@ -247,12 +278,14 @@ fn rename_field(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let id = some_field(world, rng, |_| true)?;
     let name = words(rng);
     world.fields.edit(id, hand.at, |row| row.name.clone_from(&name));
+    world.note_if(Silent::CustomFields, hand, (Kind::CustomField, id), changed("name"));
     done(Kind::CustomField, id, name)
 }
 
 fn delete_field(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let id = some_field(world, rng, |_| true)?;
     world.fields.set_live(id, hand.at, false);
+    world.note_if(Silent::CustomFields, hand, (Kind::CustomField, id), Told::Deleted);
     done(Kind::CustomField, id, "")
 }
 
@@ -265,6 +298,9 @@ fn add_setting(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     }
     let id = world.settings.add(hand.at, Setting { project, field, important: rng.once_in(2) });
     world.projects.edit(project, hand.at, |row| row.settings.push(id));
+    let change = Change::Added(Some((Kind::Setting, id)));
+    let told = Told::Changed("custom_field_settings", change);
+    world.note_if(Silent::Settings, hand, (Kind::Project, project), told);
     done(Kind::Setting, id, world.gid(Kind::Project, project).to_string())
 }
 
@@ -273,6 +309,9 @@ fn remove_setting(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let project = world.settings.live(id, LATEST)?.project;
     world.settings.set_live(id, hand.at, false);
     world.projects.edit(project, hand.at, |row| row.settings.retain(|known| *known != id));
+    let change = Change::Removed(Some((Kind::Setting, id)));
+    let told = Told::Changed("custom_field_settings", change);
+    world.note_if(Silent::Settings, hand, (Kind::Project, project), told);
     done(Kind::Setting, id, "")
 }
 
@@ -299,6 +338,8 @@ fn create_portfolio(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
         template: false,
     };
     let id = world.portfolios.add(hand.at, portfolio);
+    let told = Told::Added(Some((Kind::Workspace, ORGANIZATION)));
+    world.note_if(Silent::Portfolios, hand, (Kind::Portfolio, id), told);
     done(Kind::Portfolio, id, name)
 }
 
@@ -306,6 +347,7 @@ fn rename_portfolio(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let id = some_portfolio(world, rng)?;
     let name = words(rng);
     world.portfolios.edit(id, hand.at, |row| row.name.clone_from(&name));
+    world.note_if(Silent::Portfolios, hand, (Kind::Portfolio, id), changed("name"));
     done(Kind::Portfolio, id, name)
 }
 
@@ -315,6 +357,8 @@ fn add_item(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
         return None;
     }
     world.portfolios.edit(id, hand.at, |row| row.items.push(project));
+    let told = Told::Added(Some((Kind::Portfolio, id)));
+    world.note_if(Silent::PortfolioItems, hand, (Kind::Project, project), told);
     done(Kind::Portfolio, id, world.gid(Kind::Project, project).to_string())
 }
 
@@ -323,11 +367,14 @@ fn remove_item(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let items = &world.portfolios.live(id, LATEST)?.items;
     let project = *items.get(rng.index(items.len()))?;
     world.portfolios.edit(id, hand.at, |row| row.items.retain(|known| *known != project));
+    let told = Told::Removed((Kind::Portfolio, id));
+    world.note_if(Silent::PortfolioItems, hand, (Kind::Project, project), told);
     done(Kind::Portfolio, id, world.gid(Kind::Project, project).to_string())
 }
 
 fn delete_portfolio(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let id = some_portfolio(world, rng)?;
     world.portfolios.set_live(id, hand.at, false);
+    world.note_if(Silent::Portfolios, hand, (Kind::Portfolio, id), Told::Deleted);
     done(Kind::Portfolio, id, "")
 }

@@ -2,6 +2,7 @@
 
 use super::edits::Hand;
 use super::{Act, Outcome, done, draw, some_project, some_task, some_user};
+use crate::events::{Act as Told, Change, Silent};
 use crate::gid::Kind;
 use crate::random::Rng;
 use crate::text::{self, Text};
@@ -59,7 +60,7 @@ fn create(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     }
     let assignee = row.assignee;
     let memberships = row.memberships.clone();
-    let id = world.add_task(hand.at, row);
+    let id = world.add_task(hand, row);
     for (project, _) in memberships {
         world.tell(id, hand, Event::AddedToProject(project), false);
     }
@@ -74,7 +75,7 @@ fn create_subtask(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let name = words(rng);
     let mut row = world.blank_task(hand, &name);
     row.parent = Some(parent);
-    let id = world.add_task(hand.at, row);
+    let id = world.add_task(hand, row);
     done(Kind::Task, id, format!("{name}, of {}", world.gid(Kind::Task, parent)))
 }
 
@@ -161,15 +162,16 @@ fn edit_comment(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let id = some_story(world, rng, true)?;
     let text = words(rng);
     // An edited comment is no new story: nothing says that the task was modified.
-    world.edit_story(id, hand.at, true, |row| {
+    world.edit_story(id, hand, true, |row| {
         (row.event, row.edited) = (Event::Comment(Text::given(&text)), true);
     });
+    world.note(hand, (Kind::Story, id), Told::Changed("text", Change::Changed(None)));
     done(Kind::Story, id, text)
 }
 
 fn delete_story(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let id = some_story(world, rng, false)?;
-    world.edit_story(id, hand.at, false, |_| {});
+    world.edit_story(id, hand, false, |_| {});
     done(Kind::Story, id, "")
 }
 
@@ -179,6 +181,8 @@ fn like(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
         return None;
     }
     world.edit_task(id, hand.at, |row| row.likes.push(hand.by));
+    let liked = Told::Changed("likes", Change::Added(Some((Kind::User, hand.by))));
+    world.note_if(Silent::Likes, hand, (Kind::Task, id), liked);
     done(Kind::Task, id, "")
 }
 
@@ -187,7 +191,9 @@ fn like_comment(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     if world.story(id, LATEST)?.likes.contains(&hand.by) {
         return None;
     }
-    world.edit_story(id, hand.at, true, |row| row.likes.push(hand.by));
+    world.edit_story(id, hand, true, |row| row.likes.push(hand.by));
+    let liked = Told::Changed("likes", Change::Added(Some((Kind::User, hand.by))));
+    world.note_if(Silent::Likes, hand, (Kind::Story, id), liked);
     let task = world.story(id, LATEST)?.task;
     world.tell(task, hand, Event::CommentLiked(id), true);
     done(Kind::Story, id, "")
@@ -313,14 +319,14 @@ fn detach(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
         })
     };
     let id = draw(rng, world.index.attachments, ours)?;
-    world.detach(id, hand.at);
+    world.detach(id, hand);
     done(Kind::Attachment, id, "")
 }
 
 fn delete(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let id = some_task(world, rng)?;
     let count = world.descent(id).len();
-    world.trash_task(id, hand.at);
+    world.trash_task(id, hand);
     done(Kind::Task, id, format!("with {} subtasks", count - 1))
 }
 
@@ -341,7 +347,7 @@ pub(crate) fn undelete_one(world: &mut World, id: u32, hand: Hand) -> Outcome {
         return None;
     }
     world.trash.retain(|(known, _)| *known != id);
-    world.untrash_task(id, since, hand.at);
+    world.untrash_task(id, since, hand);
     done(Kind::Task, id, "")
 }
 

@@ -39,7 +39,7 @@ pub(crate) fn draw(world: &World, key: u64, parent: Parent, created_at: Ms) -> A
 
 /// Gives every fourth project an attachment.
 pub(crate) fn of_projects(world: &mut World) {
-    for project in (0..world.plan.projects).step_by(4) {
+    for project in (0..world.plan.projects).step_by(4).filter(|_| !world.plan.mini) {
         let id = world.index.attachments;
         let at = START + (LAST - START) / 2 + Ms::from(project) * 1_000;
         let attachment = draw(world, u64::from(id), Parent::Project(project), at);

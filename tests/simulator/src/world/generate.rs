@@ -27,6 +27,7 @@ pub(crate) fn world(size: Size, seed: u64) -> World {
         index: Index::default(),
         robot: 0,
         trash: Vec::new(),
+        events: Default::default(),
     };
     people::make(&mut world);
     fields::make(&mut world);

@@ -21,6 +21,7 @@ use std::borrow::Cow;
 use self::history::{Overlay, Table};
 use self::plan::Plan;
 use self::rows::*;
+use crate::events::Notes;
 use crate::gid::{self, Kind};
 use crate::time::{LATEST, Ms};
 
@@ -47,6 +48,8 @@ pub(crate) struct World {
     pub(crate) robot: u32,
     /// Tasks in the trash, with the moment they went there.
     pub(crate) trash: Vec<(u32, Ms)>,
+    /// What edits told.
+    pub(crate) events: Notes,
 }
 
 /// What the seed fixed about tasks, and the lists as they are now.

@@ -122,7 +122,9 @@ fn teams(world: &mut World) {
             }
         }
         let row = world.users.known(user, crate::time::LATEST).cloned();
-        let Some(row) = row.filter(|row| row.active && !rng.once_in(30)) else { continue };
+        let Some(row) = row.filter(|row| row.active && (!rng.once_in(30) || world.plan.mini)) else {
+            continue;
+        };
         for team in mine {
             let (limited, admin) = (row.guest && rng.once_in(2), !row.guest && rng.once_in(6));
             world.team_memberships.seed(TeamMembership { user, team, guest: row.guest, limited, admin });

@@ -6,6 +6,8 @@ use std::str::FromStr;
 /// How large the organization is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub enum Size {
+    /// Some 25 records in all, and each table has one at least: for tests that try every point of a crash.
+    Mini,
     /// About 100 tasks: every shape there is, once or more.
     #[default]
     Tiny,
@@ -25,12 +27,13 @@ impl FromStr for Size {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
+            "mini" => Ok(Self::Mini),
             "tiny" => Ok(Self::Tiny),
             "small" => Ok(Self::Small),
             "medium" => Ok(Self::Medium),
             "large" => Ok(Self::Large),
             other => other.parse().map(Self::Tasks).map_err(|_| {
-                format!("`{other}` is neither tiny, small, medium, large nor a number of tasks")
+                format!("`{other}` is neither mini, tiny, small, medium, large nor a number of tasks")
             }),
         }
     }
@@ -39,6 +42,7 @@ impl FromStr for Size {
 impl fmt::Display for Size {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Mini => out.write_str("mini"),
             Self::Tiny => out.write_str("tiny"),
             Self::Small => out.write_str("small"),
             Self::Medium => out.write_str("medium"),
@@ -64,12 +68,15 @@ pub(crate) struct Plan {
     pub(crate) settings: u32,
     /// So small that nothing in it is ever many or long.
     pub(crate) lean: bool,
+    /// So small that chance must not leave a table empty.
+    pub(crate) mini: bool,
 }
 
 impl Plan {
     /// The plan of a size.
     pub(crate) fn of(size: Size) -> Self {
         let (tasks, users, teams, projects, tags, fields, portfolios) = match size {
+            Size::Mini => (4, 2, 1, 1, 1, 1, 1),
             Size::Tiny => (100, 14, 4, 9, 6, 18, 4),
             Size::Small => (5_000, 130, 16, 120, 40, 40, 14),
             Size::Medium => (100_000, 2_500, 150, 1_600, 300, 150, 110),
@@ -79,8 +86,9 @@ impl Plan {
                 (tasks, 3 + more / 3, 1 + more / 8, 2 + more / 3, 1 + more / 6, 2 + more / 3, 1 + more / 9)
             }
         };
-        let lean = matches!(size, Size::Tasks(count) if count < 60);
+        let mini = size == Size::Mini;
+        let lean = mini || matches!(size, Size::Tasks(count) if count < 60);
         let (sections, settings) = if lean { (2, 2) } else { (6, 9) };
-        Self { tasks, users, teams, projects, tags, fields, portfolios, sections, settings, lean }
+        Self { tasks, users, teams, projects, tags, fields, portfolios, sections, settings, lean, mini }
     }
 }

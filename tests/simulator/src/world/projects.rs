@@ -156,7 +156,7 @@ fn status(rng: &mut Rng, number: u32, users: u32, at: Ms) -> Status {
 
 fn sections(world: &mut World, project: u32, created_at: Ms) {
     let mut rng = Rng::new(world.seed, 0x5ec7, u64::from(project));
-    let count = 1 + rng.below(u64::from(world.plan.sections));
+    let count = if world.plan.mini { 2 } else { 1 + rng.below(u64::from(world.plan.sections)) };
     for place in 0..count {
         let name = match place {
             0 if rng.once_in(2) => "Untitled section",

@@ -49,6 +49,7 @@ pub(crate) fn completed_at(world: &World, id: u32) -> Option<Ms> {
 pub(crate) fn story_count(world: &World, id: u32) -> u32 {
     let draw = mix(world.seed, 0x5709, u64::from(id));
     match id % 397 {
+        _ if world.plan.mini => [2, 1, 0, 2, 0, 1][id as usize % 6],
         13 if !world.plan.lean => 110 + (draw % 400) as u32,
         _ => [0, 0, 1, 1, 1, 2, 2, 3, 3, 5][(draw % 10) as usize],
     }
@@ -58,6 +59,7 @@ pub(crate) fn story_count(world: &World, id: u32) -> u32 {
 pub(crate) fn attachment_count(world: &World, id: u32) -> u32 {
     let draw = mix(world.seed, 0xa77a, u64::from(id));
     match id % 1_009 {
+        _ if world.plan.mini => u32::from(id == 1),
         17 if !world.plan.lean => 130,
         _ => [0, 0, 0, 0, 0, 0, 0, 0, 1, 2][(draw % 10) as usize],
     }
@@ -68,6 +70,9 @@ pub(crate) fn parent(world: &World, id: u32, depths: &[u8]) -> Option<u32> {
     let mut rng = Rng::new(world.seed, 0x9a2e, u64::from(id));
     if CROWD.contains(&id) && world.plan.tasks > 2_000 && depths[CROWD.start as usize - 1] < 5 {
         return Some(CROWD.start - 1);
+    }
+    if world.plan.mini {
+        return (id == 2).then_some(1);
     }
     if id < 2 || id + PERSONAL_TASKS >= world.plan.tasks || !rng.once_in(4) {
         return None;
@@ -84,6 +89,7 @@ pub(crate) fn memberships(world: &World, id: u32) -> Vec<(u32, u32)> {
     let subtask = world.index.parents.get(id as usize).is_some_and(|parent| *parent != NOBODY);
     let count = match rng.below(100) {
         _ if personal => 1,
+        _ if world.plan.mini => u32::from(!subtask),
         draw if subtask => u32::from(draw < 5),
         0..15 => 0,
         15..86 => 1,

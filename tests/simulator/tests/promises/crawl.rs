@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use asana_simulator::{Simulator, Size};
+use asana_simulator::{Options, Simulator, Size};
 use serde_json::Value;
 
 use crate::ask::{all, ask, data, gid, simulator};
@@ -204,5 +204,18 @@ async fn no_seed_makes_a_world_that_breaks() {
                 assert_eq!(simulator.truth(&table, None).len() as u64, count, "{seed} {size} {table}");
             }
         }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_smallest_world_has_something_in_every_table_whatever_the_seed() {
+    for seed in 0..50 {
+        let simulator = Simulator::new(Options { size: Size::Mini, seed, ..Options::default() });
+        let counts = simulator.counts();
+        assert!(counts.values().all(|count| *count > 0), "{seed}: {counts:?}");
+        assert!(counts.values().sum::<u64>() < 30, "{seed}: {counts:?}");
+        let tasks = simulator.truth("tasks", None);
+        assert!(tasks.iter().any(|task| !task["parent"].is_null()), "{seed}: a subtask");
+        simulator.advance(200);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use asana_simulator::{Options, Simulator, Size};
+use asana_simulator::{Options, Simulator, Size, Versions};
 use serde_json::Value;
 
 use crate::ask::{all, ask, data, gid, simulator};
@@ -123,6 +123,58 @@ async fn whatever_is_served_while_life_goes_on_is_the_truth_of_its_moment() {
                 (&truth["members"], &truth["owner"]["name"]),
                 "{at}"
             );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn versions_are_all_that_was_true_in_between_and_nothing_else() {
+    let simulator = simulator(Size::Mini);
+    let task = gid(&simulator.truth("tasks", None)[0]);
+    simulator.rename_task(&task, "before");
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let from = simulator.now();
+    for name in ["one", "two", "one"] {
+        tokio::time::advance(Duration::from_millis(1)).await;
+        simulator.rename_task(&task, name);
+    }
+    tokio::time::advance(Duration::from_millis(1)).await;
+    let born = simulator.add_comment(&task, "a word").gid;
+    let to = simulator.now();
+    tokio::time::advance(Duration::from_millis(1)).await;
+    simulator.rename_task(&task, "after");
+    let find = |table: &str, key: &str| -> Versions {
+        let all = simulator.versions(table, from, to);
+        all.into_iter().find(|one| one.key == key).expect("it lived")
+    };
+    let found = find("tasks", &task);
+    let names: Vec<&str> = found.versions.iter().filter_map(|row| row["name"].as_str()).collect();
+    // The comment moved its `modified_at`: one more version of the same name.
+    assert_eq!(names, ["before", "one", "two", "one", "one"]);
+    assert!(found.throughout);
+    assert!(!find("stories", &born).throughout);
+    assert_eq!(simulator.edit_moments(from, to).len(), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn versions_hold_whatever_was_served_in_between() {
+    for seed in 1..4 {
+        let simulator = Simulator::new(Options { size: Size::Mini, seed, ..Options::default() });
+        let from = simulator.now();
+        let mut served = Vec::new();
+        for _ in 0..60 {
+            tokio::time::advance(Duration::from_millis(1)).await;
+            simulator.advance(1);
+            for table in ["projects", "users", "tasks", "portfolio_items"] {
+                served.extend(simulator.truth(table, None).into_iter().map(|row| (table, row)));
+            }
+        }
+        for table in ["projects", "users", "tasks", "portfolio_items"] {
+            let versions = simulator.versions(table, from, simulator.now());
+            let known: Vec<&Value> = versions.iter().flat_map(|one| &one.versions).collect();
+            assert!(served.iter().filter(|(of, _)| *of == table).all(|(_, row)| known.contains(&row)));
+            let still = versions.iter().filter(|one| one.throughout).count();
+            assert!(still <= simulator.truth(table, None).len());
         }
     }
 }

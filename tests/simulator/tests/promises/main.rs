@@ -4,10 +4,12 @@
 
 mod ask;
 mod crawl;
+mod events;
 mod faults;
 mod fields;
 mod life;
 mod limits;
+mod modified;
 mod paging;
 mod refusals;
 mod search;

@@ -1,5 +1,8 @@
 //! What the room promises as a whole; every promise of one file alone is tested in that file.
 
+mod layout;
+mod merge;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -304,6 +307,15 @@ fn the_deep_check_finds_an_altered_column_and_an_altered_order() {
     others.insert("name".to_owned(), 4000);
     let refused = check_rows(tasks, &others, part.bytes).expect_err("other field ids");
     assert_eq!(refused.kind(), ErrorKind::Corrupt);
+}
+
+#[test]
+fn every_row_of_any_table_is_decoded_and_counted() {
+    let part = encode("tasks", many_tasks()).expect("a part");
+    assert_eq!(count_rows(part.bytes.clone()).expect("sound"), part.rows);
+    let zeroed = [&part.bytes[..4], &vec![0; 4000], &part.bytes[4004..]].concat();
+    assert_eq!(count_rows(zeroed.into()).expect_err("damaged").kind(), ErrorKind::Corrupt);
+    assert_eq!(count_rows(Bytes::from_static(b"no part")).expect_err("none").kind(), ErrorKind::Corrupt);
 }
 
 #[test]

@@ -1,0 +1,447 @@
+//! The course of a run, stage by stage.
+//!
+//! Rule: each stage can begin anew after a crash: what it still has to read is in the journal, and what it asks for by
+//! itself it asks for only where that is still lacking.
+
+use chrono::Duration;
+use tokio::time::Instant;
+
+use crate::backup::index::Index;
+use crate::backup::journal::{Began, Entry, Planned, Terms};
+use crate::backup::stage::Stage;
+use crate::backup::tenure::{self, Tenure};
+use crate::backup::work::{Beginning, Work};
+use crate::backup::{Outcome, Run, identity, removal};
+use crate::crawl::plan::{Facts, Source, Walked, plan};
+use crate::crawl::{self, Cursor, Phase, Reach, Scope, Unit, Walk, Why};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Gap, Hash, Lane, Snapshot, SnapshotNumber, TokenIdentity, table_columns};
+use crate::repository::Committed;
+use crate::resources::{self, Below};
+
+/// How often the streams are listened to before a run calls itself caught up: what happens after that is the next run's.
+const ROUNDS: usize = 5;
+/// Gaps that a run asks about again when it walks nothing: there may be very many, and an hour is not long.
+const GAPS_ASKED: usize = 500;
+/// What overlaps with the moment from which changes are asked for with `modified_since`: clocks differ.
+const MARGIN: Duration = Duration::minutes(2);
+
+/// Backs up one organization.
+pub(super) async fn run(run: &Run) -> Result<Outcome> {
+    let (base, number) = latest(run).await?;
+    if let Some(base) = &base {
+        run.progress.doing("repair what the last run left");
+        run.repository.publish(&base.snapshot).await?;
+    }
+    let token = identity::of(&run.client).await?;
+    let filters = Hash::of(run.filters.tables.join(",").as_bytes());
+    let terms = Terms::new(filters, resources::VERSION, &token.gid, run.full);
+    let tenure = tenure::begin(run, base.as_ref(), &terms).await?;
+    if latest(run).await?.1 != number {
+        return Err(Error::new(ErrorKind::Conflict, "another run has committed just now").remedy("run again"));
+    }
+    let folder = tempfile::tempdir()
+        .map_err(|cause| Error::new(ErrorKind::Unavailable, format!("make a scratch folder: {cause}")))?;
+    let mut work = open(run, base, token, &tenure, Index::new(folder.path())?).await?;
+    let outcome = carry_out(&mut work, tenure, terms).await;
+    match outcome {
+        // Somebody else goes on with it, or has finished: nothing of ours counts any more.
+        Err(error) if error.kind() == ErrorKind::Conflict => Err(error),
+        Err(error) => Err(work.lay_down(error).await),
+        finished => finished,
+    }
+}
+
+async fn latest(run: &Run) -> Result<(Option<Committed>, Option<SnapshotNumber>)> {
+    let latest = run.repository.latest().await?;
+    let number = latest.as_ref().map(|latest| latest.snapshot.number);
+    Ok((latest, number))
+}
+
+/// Makes ready what a run works with. Nothing of the tables is read yet.
+async fn open<'a>(
+    run: &'a Run,
+    base: Option<Committed>,
+    token: TokenIdentity,
+    tenure: &Tenure,
+    index: Index,
+) -> Result<Work<'a>> {
+    let started_at = tenure.resumed.as_ref().map_or(run.clock.now(), |began| began.started_at);
+    let mut stage = Stage::new(run.repository.clone(), tenure.run, started_at, index, run.open_bytes);
+    for resource in resources::ALL {
+        let state = base.as_ref().and_then(|base| base.snapshot.tables.get(resource.table));
+        let ids = run.repository.field_ids(resource.table, &table_columns(resource), state).await?;
+        stage.add(resource, state, ids).await?;
+    }
+    let gaps: Vec<Gap> = match &base {
+        Some(base) => run.repository.list(base.snapshot.gaps).await?,
+        None => Vec::new(),
+    };
+    let walk = Walk::new(
+        run.client.clone(),
+        run.clock.clone(),
+        run.repository.organization(),
+        Scope::new(&run.filters.tables),
+        run.workers,
+        run.progress.clone(),
+    );
+    let (id, segments) = (tenure.run, tenure.segments);
+    Ok(Work::new(Beginning { run, id, base, started_at, token, walk, stage, segments, gaps }))
+}
+
+async fn carry_out(work: &mut Work<'_>, tenure: Tenure, terms: Terms) -> Result<Outcome> {
+    if tenure.resumed.is_some() {
+        work.run.progress.doing("go on where the last run stopped");
+        work.replay(tenure.segments).await?;
+    } else {
+        let base = work.base.as_ref().map(|base| (base.snapshot.number, base.sha256));
+        work.note(&Entry::Began(Began { terms, base, started_at: work.started_at }))?;
+        if !tenure.heard.is_empty() {
+            work.note(&Entry::Streams(tenure.heard.clone()))?;
+            work.walk.restore_streams(&tenure.heard);
+        }
+    }
+    prepare(work).await?;
+    walk(work).await?;
+    sweep(work).await?;
+    changes(work).await?;
+    work.run.progress.doing("ask for what is missing");
+    work.begin(Phase::Settle, Vec::new()).await?;
+    ask_gaps_again(work).await?;
+    removal::settle(work).await?;
+    work.run.progress.doing("commit");
+    work.commit().await
+}
+
+/// Asks once more what no run could read, unless this one has asked already.
+async fn ask_gaps_again(work: &mut Work<'_>) -> Result<()> {
+    let mut units = work.gaps.unasked(work.opened_at);
+    units.retain(|unit| work.walk.scope().reads(unit.resource));
+    if !work.planned.as_ref().is_some_and(Planned::walks) {
+        units.truncate(GAPS_ASKED);
+    }
+    work.want(units).await?;
+    work.drain().await
+}
+
+/// Opens the streams, and plans.
+async fn prepare(work: &mut Work<'_>) -> Result<()> {
+    let cursors: Vec<Cursor> = match &work.base {
+        Some(base) => work.run.repository.list(base.snapshot.cursors).await?,
+        None => Vec::new(),
+    };
+    let organization: Box<str> = work.walk.organization().into();
+    work.walk.listen(vec![organization], cursors.clone());
+    if work.planned.is_none() {
+        work.run.progress.doing("plan");
+        let facts = facts(work).await?;
+        let plan = plan(&facts);
+        tracing::info!(walk = %plan.walk, changes = %plan.changes, requests = plan.requests(), "planned");
+        if let Some(told) = &work.run.planned {
+            // Whoever asked for the plan may have gone.
+            _ = told.send(plan.clone());
+        }
+        let (everything, slices, sweep) = (facts.everything, facts.slices, plan.sweep);
+        let planned = Planned { everything, slices, sweep, changes: plan.changes };
+        work.note(&Entry::Planned(planned.clone()))?;
+        work.planned = Some(planned);
+    }
+    work.load_what_is_read().await?;
+    let planned = work.planned.clone().expect("just planned");
+    match planned.changes {
+        Source::WorkspaceEvents => {}
+        Source::ProjectEvents => {
+            let projects = resources::by_table("projects").expect("a table");
+            work.load(projects).await?;
+            let streams = work.stage.rows(projects)?.into_iter().map(|row| row.key).collect();
+            work.walk.listen(streams, cursors);
+            if let Err(refusal) = poll(work).await? {
+                tracing::warn!(%refusal, "no project's event stream answers");
+            }
+        }
+        Source::Search | Source::ModifiedSince => work.walk.listen(Vec::new(), Vec::new()),
+    }
+    let is_first_copy = work.base.as_ref().is_none_or(|base| base.snapshot.continues.is_some());
+    if is_first_copy && planned.everything.is_some() {
+        work.commit_again();
+    }
+    Ok(())
+}
+
+/// What the plan is made of; asks what the token may do, the best lane first.
+async fn facts(work: &mut Work<'_>) -> Result<Facts> {
+    let base = work.base.clone().map(|base| base.snapshot);
+    let coverage = match &base {
+        Some(base) => work.run.repository.list(base.coverage).await?,
+        None => Vec::new(),
+    };
+    let now = work.started_at;
+    let mut facts = Facts { everything: why_everything(work, base.as_ref(), &coverage), ..Facts::default() };
+    if facts.everything.is_none() {
+        facts.slices = crawl::due(&coverage, work.run.reconcile, now);
+        let swept = coverage.iter().find(|one| one.scope == crate::backup::proof::SWEEP);
+        facts.sweep = !facts.slices.is_empty()
+            && swept.is_none_or(|swept| now - swept.covered_at + Duration::days(1) > work.run.reconcile);
+    }
+    if let Some(base) = &base {
+        facts.rows = base.tables.iter().map(|(name, state)| (name.clone(), state.counts.rows)).collect();
+    }
+    let before = |lane: &str| base.as_ref().and_then(|base| base.token.probes.get(lane)).cloned();
+    facts.workspace_events = match poll(work).await? {
+        Ok(_) => work.probed("workspace events", "allowed".to_owned()).await?,
+        Err(refusal) => !work.probed("workspace events", format!("refused: {refusal}")).await?,
+    };
+    if facts.workspace_events {
+        facts.search = before("search").is_none_or(|answer| answer == "allowed");
+        return Ok(facts);
+    }
+    let walk = work.walk.clone();
+    facts.search = work.go(|told| async move { walk.may_search(&told).await }).await?;
+    facts.project_events = facts.search && may_hear_projects(work, base.as_ref()).await?;
+    Ok(facts)
+}
+
+/// Why a run must walk everything, if it must.
+fn why_everything(work: &Work<'_>, base: Option<&Snapshot>, coverage: &[crawl::Coverage]) -> Option<String> {
+    let Some(base) = base else { return Some("there is no snapshot yet".to_owned()) };
+    let scope = work.walk.scope();
+    let blind = resources::ALL.iter().any(|resource| scope.reads(resource) && !scope.keeps(resource));
+    let reason = if work.run.full {
+        "asked for"
+    } else if base.resources != resources::VERSION {
+        "this version reads other fields"
+    } else if base.filters.get("tables") != Some(&work.run.filters.tables) {
+        "the filters are others"
+    } else if base.token.gid != work.token.gid {
+        "the token is another's"
+    } else if crawl::oldest(coverage).is_none() {
+        "not everything was walked yet"
+    } else if blind {
+        "the filters leave out tables that lead to others"
+    } else {
+        return None;
+    };
+    Some(reason.to_owned())
+}
+
+/// Whether the token may listen to a project: asks one.
+async fn may_hear_projects(work: &mut Work<'_>, base: Option<&Snapshot>) -> Result<bool> {
+    let Some(base) = base else { return Ok(false) };
+    if let Some(answer) = base.token.probes.get("project events")
+        && base.token.gid == work.token.gid
+        && answer != "allowed"
+    {
+        work.probed("project events", answer.clone()).await?;
+        return Ok(false);
+    }
+    let projects = resources::by_table("projects").expect("a table");
+    work.load(projects).await?;
+    let Some(one) = work.stage.rows(projects)?.into_iter().next() else { return Ok(false) };
+    let cursors = work.walk.cursors();
+    work.walk.listen(vec![one.key], cursors);
+    match poll(work).await? {
+        Ok(_) => work.probed("project events", "allowed".to_owned()).await,
+        Err(refusal) => Ok(!work.probed("project events", format!("refused: {refusal}")).await?),
+    }
+}
+
+async fn poll(work: &mut Work<'_>) -> Result<std::result::Result<usize, crate::asana::Refusal>> {
+    let walk = work.walk.clone();
+    work.go(|told| async move { walk.poll(&told).await }).await
+}
+
+/// Reads what listings lead to.
+async fn walk(work: &mut Work<'_>) -> Result<()> {
+    let planned = work.planned.clone().expect("a run plans first");
+    if work.walk.phase() > Some(Phase::Walk) {
+        return Ok(());
+    }
+    let reach = match planned.everything {
+        Some(_) => Reach::Everything,
+        None if planned.slices.is_empty() => return Ok(()),
+        None => Reach::Slices(planned.slices),
+    };
+    work.run.progress.doing("walk");
+    work.walk.aim(reach, Lane::Walk);
+    let roots = Unit::roots(work.walk.organization(), work.walk.scope());
+    work.begin(Phase::Walk, roots).await?;
+    work.drain().await
+}
+
+/// Searches for tasks that no listing leads to.
+async fn sweep(work: &mut Work<'_>) -> Result<()> {
+    let planned = work.planned.clone().expect("a run plans first");
+    let scope = work.walk.scope();
+    let reads = resources::ALL.iter().any(|resource| resource.swept_with_tasks() && scope.reads(resource));
+    if !planned.sweep || !reads || work.walk.phase() > Some(Phase::Sweep) {
+        return Ok(());
+    }
+    work.run.progress.doing("sweep");
+    work.walk.aim(Reach::Everything, Lane::Walk);
+    work.begin(Phase::Sweep, Vec::new()).await?;
+    if work.walk.findings().swept_until.is_none() {
+        let walk = work.walk.clone();
+        work.go(|told| async move { walk.sweep(&told).await }).await?;
+    }
+    work.drain().await
+}
+
+/// Reads what changed since the last run, and during this one.
+async fn changes(work: &mut Work<'_>) -> Result<()> {
+    if work.walk.phase() > Some(Phase::Changes) {
+        return Ok(());
+    }
+    work.run.progress.doing("read what changed");
+    work.walk.aim(Reach::Changed, Lane::Changes);
+    let planned = work.planned.clone().expect("a run plans first");
+    let walked = planned.walks();
+    let mut first = held_units(work).await?;
+    if !walked && planned.changes != Source::WorkspaceEvents {
+        first.extend(Unit::roots(work.walk.organization(), work.walk.scope()));
+    }
+    work.begin(Phase::Changes, first).await?;
+    work.drain().await?;
+    match planned.changes {
+        Source::WorkspaceEvents => listen(work, walked).await,
+        Source::ProjectEvents => {
+            ask_modified(work).await?;
+            listen(work, true).await
+        }
+        Source::Search => ask_modified(work).await,
+        Source::ModifiedSince => list_modified(work).await,
+    }
+}
+
+/// The deletions that were held back, when they may happen now.
+async fn held_units(work: &Work<'_>) -> Result<Vec<Unit>> {
+    let Some(base) = work.base.as_ref().filter(|_| work.run.accept_deletions) else { return Ok(Vec::new()) };
+    let held: Vec<(String, String)> = work.run.repository.list(base.snapshot.held).await?;
+    let askable = held.iter().filter_map(|(table, key)| {
+        let resource = resources::by_table(table).filter(|resource| resource.single.is_some())?;
+        Some(Unit::single(resource, key, Why::Missing))
+    });
+    Ok(askable.collect())
+}
+
+/// Listens until nothing happens any more. What a stream has missed is searched for.
+async fn listen(work: &mut Work<'_>, walked: bool) -> Result<()> {
+    for _ in 0..ROUNDS {
+        let heard = match poll(work).await? {
+            Ok(heard) => heard,
+            Err(refusal) => {
+                tracing::warn!(%refusal, "the event streams do not answer any more");
+                break;
+            }
+        };
+        let walk = work.walk.clone();
+        work.go(|told| async move { walk.heed(&told).await }).await?;
+        work.drain().await?;
+        let later = removal::without_gone(work).await?;
+        work.want(later).await?;
+        work.drain().await?;
+        if heard == 0 {
+            break;
+        }
+    }
+    let organization: Box<str> = work.walk.organization().into();
+    let (lost, opened) = work.walk.take_deaf();
+    let everything = work.planned.as_ref().is_some_and(|planned| planned.everything.is_some());
+    // A stream that was opened before everything was walked has missed nothing.
+    if lost.contains(&organization) || (opened.contains(&organization) && !everything) {
+        tracing::warn!(
+            "the event stream has a hole: searching for what changed, and walking the rest in time"
+        );
+        if !walked {
+            let roots = Unit::roots(work.walk.organization(), work.walk.scope());
+            work.want(roots).await?;
+            work.drain().await?;
+        }
+        return ask_modified(work).await;
+    }
+    Ok(())
+}
+
+/// Searches for what was modified; where that is refused, lists it.
+async fn ask_modified(work: &mut Work<'_>) -> Result<()> {
+    let since = work.since(crawl::OVERLAP);
+    let walk = work.walk.clone();
+    let allowed = work.go(|told| async move { walk.modified(since, &told).await }).await?;
+    work.drain().await?;
+    if allowed { Ok(()) } else { list_modified(work).await }
+}
+
+/// Lists what was modified: in each project, of each user, and all subtasks, of which nothing else tells.
+async fn list_modified(work: &mut Work<'_>) -> Result<()> {
+    let since = work.since(MARGIN);
+    let everything = work.planned.as_ref().is_some_and(|planned| planned.everything.is_some());
+    let tasks = resources::by_table("tasks").expect("a table");
+    let mut units = Vec::new();
+    for above in resources::ALL.iter().copied() {
+        let leads =
+            tasks.listings.iter().any(|one| one.below == Below::Table(above.table) && one.filters_changes());
+        if leads {
+            work.load(above).await?;
+            for row in work.stage.rows(above)? {
+                units.extend(Unit::changed_below(tasks, above, &row.key, since));
+            }
+        }
+    }
+    if !everything {
+        work.load(tasks).await?;
+        let parents = work.stage.rows(tasks)?.into_iter().filter_map(|row| row.parent);
+        let parents: std::collections::BTreeSet<_> = parents.collect();
+        units.extend(parents.iter().flat_map(|parent| Unit::proving(tasks, parent)));
+    }
+    work.want(units).await?;
+    work.drain().await
+}
+
+impl Work<'_> {
+    /// The moment from which changes are asked for.
+    fn since(&self, margin: Duration) -> chrono::DateTime<chrono::Utc> {
+        let everything = self.planned.as_ref().is_some_and(|planned| planned.everything.is_some());
+        let base = self.base.as_ref().filter(|_| !everything).map(|base| base.snapshot.changed_until);
+        base.unwrap_or(self.started_at) - margin
+    }
+
+    /// Begins a stage with `units`, unless it had begun before a crash.
+    async fn begin(&mut self, phase: Phase, units: Vec<Unit>) -> Result<()> {
+        let walk = self.walk.clone();
+        self.go(|told| async move { walk.begin(phase, units, &told).await }).await
+    }
+
+    /// Notes what the probe of a lane answered; says whether it is allowed.
+    async fn probed(&mut self, lane: &str, answer: String) -> Result<bool> {
+        let allowed = answer == "allowed";
+        self.step(crawl::Step::Probe(lane.to_owned(), answer))?;
+        Ok(allowed)
+    }
+
+    /// Sets the time of the next commit of a first copy.
+    pub(super) fn commit_again(&mut self) {
+        self.commit_at = Some(Instant::now() + self.run.commit_every);
+    }
+
+    /// What the run set out to do.
+    pub(super) fn plan_in_words(&self) -> String {
+        let Some(planned) = &self.planned else { return String::new() };
+        let walk = match (&planned.everything, planned.slices.len()) {
+            (Some(reason), _) => format!("walk everything ({reason})"),
+            (None, 0) => "walk nothing".to_owned(),
+            (None, slices) => format!("walk {}", Walked::Slices(slices)),
+        };
+        format!("{walk}; changes by {}", planned.changes)
+    }
+
+    /// Keeps what was read for whoever goes on, after `error` ended the run.
+    async fn lay_down(&mut self, error: Error) -> Error {
+        let kept = match self.note(&Entry::Ended) {
+            Ok(()) => self.flush().await,
+            failed => failed,
+        };
+        if let Err(failure) = kept {
+            tracing::warn!(error = %failure, "the journal's last minute could not be written");
+        }
+        error
+    }
+}

@@ -1,0 +1,134 @@
+//! The gaps of a repository: what no run could read yet.
+//!
+//! Rule: a gap stays until the question it is about was answered, or what it was about is proven gone. That nobody
+//! asked again proves nothing.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::crawl::Unit;
+use crate::model::Gap;
+use crate::resources;
+
+/// What a gap is called that is about records which are not what Asana describes.
+pub(super) const ODD: &str = "record";
+
+/// All gaps, by table, scope and gid.
+#[derive(Debug, Default)]
+pub(super) struct Gaps(BTreeMap<(String, String, String), Gap>);
+
+impl Gaps {
+    pub(super) fn new(known: Vec<Gap>) -> Self {
+        Self(known.into_iter().map(|gap| (gap.name(), gap)).collect())
+    }
+
+    /// Something could not be read.
+    pub(super) fn met(&mut self, gap: Gap) {
+        match self.0.get_mut(&gap.name()) {
+            Some(known) => {
+                known.last_seen = known.last_seen.max(gap.last_seen);
+                (known.status, known.phrase) = (gap.status, gap.phrase);
+            }
+            None => _ = self.0.insert(gap.name(), gap),
+        }
+    }
+
+    /// A question was answered.
+    pub(super) fn close(&mut self, table: &str, scope: &str, gid: &str) {
+        if !self.0.is_empty() {
+            self.0.remove(&(table.to_owned(), scope.to_owned(), gid.to_owned()));
+        }
+    }
+
+    /// Nothing of `table` hangs below `gid`.
+    pub(super) fn close_below(&mut self, table: &str, gid: &str) {
+        if !self.0.is_empty() {
+            self.0.retain(|_, gap| gap.table != table || gap.gid != gid);
+        }
+    }
+
+    /// What is called `gid` is gone, and whatever hung there.
+    pub(super) fn close_all(&mut self, gid: &str) {
+        if !self.0.is_empty() {
+            self.0.retain(|_, gap| gap.gid != gid);
+        }
+    }
+
+    /// Nothing of this scope is a gap any more.
+    pub(super) fn close_scope(&mut self, scope: &str) {
+        self.0.retain(|_, gap| gap.scope != scope);
+    }
+
+    /// The questions that were not answered, and not asked since `since`, those asked longest ago first.
+    pub(super) fn unasked(&self, since: DateTime<Utc>) -> Vec<Unit> {
+        let mut old: Vec<&Gap> = self.0.values().filter(|gap| gap.last_seen < since).collect();
+        old.sort_by_key(|gap| gap.last_seen);
+        old.into_iter()
+            .filter_map(|gap| Unit::of_operation(resources::by_table(&gap.table)?, &gap.scope, &gap.gid))
+            .collect()
+    }
+
+    /// All of them, in order.
+    pub(super) fn all(&self) -> Vec<Gap> {
+        self.0.values().cloned().collect()
+    }
+
+    /// How many are news at `now`: they are not in `known`, or nobody's word holds for them any more.
+    pub(super) fn new_at(&self, now: DateTime<Utc>, known: &Gaps) -> u64 {
+        let lapsed = |gap: &Gap| gap.accepted.is_some() && !gap.is_accepted(now);
+        self.0.iter().filter(|(name, gap)| !known.0.contains_key(*name) || lapsed(gap)).count() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn gap(gid: &str, status: u16, at: i64) -> Gap {
+        let at = DateTime::from_timestamp(at, 0).expect("a moment");
+        Gap {
+            table: "stories".into(),
+            scope: "getStoriesForTask".into(),
+            gid: gid.into(),
+            status,
+            phrase: String::new(),
+            first_seen: at,
+            last_seen: at,
+            accepted: None,
+        }
+    }
+
+    #[test]
+    fn a_gap_keeps_when_it_was_first_seen() {
+        let mut gaps = Gaps::new(vec![gap("1", 403, 10)]);
+        gaps.met(gap("1", 500, 20));
+        let [one] = &gaps.all()[..] else { panic!("{gaps:?}") };
+        assert_eq!((one.status, one.first_seen.timestamp(), one.last_seen.timestamp()), (500, 10, 20));
+    }
+
+    #[test]
+    fn only_an_answer_closes_a_gap() {
+        let mut gaps = Gaps::new(vec![gap("1", 403, 10), gap("2", 403, 10), gap("3", 403, 10)]);
+        gaps.close("stories", "getStoriesForTask", "1");
+        gaps.close("attachments", "getStoriesForTask", "2");
+        gaps.close_all("3");
+        assert_eq!(gaps.all(), [gap("2", 403, 10)]);
+    }
+
+    #[test]
+    fn a_gap_whose_acceptance_lapsed_is_news() {
+        let until = DateTime::from_timestamp(100, 0);
+        let accepted = crate::model::Acceptance {
+            by: "a@b".into(),
+            reason: "known".into(),
+            at: DateTime::UNIX_EPOCH,
+            until,
+        };
+        let known = Gaps::new(vec![Gap { accepted: Some(accepted), ..gap("1", 403, 10) }]);
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).expect("a moment");
+        assert_eq!(known.new_at(at(99), &known), 0);
+        assert_eq!(known.new_at(at(100), &known), 1);
+        assert_eq!(known.new_at(at(99), &Gaps::default()), 1);
+    }
+}

@@ -1,0 +1,418 @@
+//! A run at work: the crawl and the staging of what it tells, side by side, and the journal of it all.
+//!
+//! Rule: what is told is staged and noted in the journal in one go, so that the journal is always the run as it was at
+//! some moment. Replaying it brings a new process to that moment: nothing is asked again but what was in flight.
+//! A crash leaves the journal and sealed parts; nothing else of a run counts.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::backup::Run;
+use crate::backup::gaps::{Gaps, ODD};
+use crate::backup::journal::{self, Entry, Journal, Kept, Planned, Read};
+use crate::backup::stage::{Observed, Stage};
+use crate::crawl::{self, End, Hit, Page, Search, Step, Taken, Told, Unit, Walk, Why};
+use crate::encode;
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::{Gap, RunId, TokenIdentity};
+use crate::repository::Committed;
+use crate::resources::{self, Resource};
+
+/// Answers that wait for staging: at most a hundred records each, a few MiB in all.
+const QUEUED_PAGES: usize = 8;
+
+/// A run at work.
+#[derive(Debug)]
+pub(super) struct Work<'a> {
+    pub(super) run: &'a Run,
+    /// The run that is carried out: this process's own, or one that it goes on with.
+    pub(super) id: RunId,
+    pub(super) base: Option<Committed>,
+    /// When the run began, be it in this process or in the one before it.
+    pub(super) started_at: DateTime<Utc>,
+    /// When this process took it up.
+    pub(super) opened_at: DateTime<Utc>,
+    pub(super) token: TokenIdentity,
+    pub(super) walk: Walk,
+    pub(super) stage: Stage,
+    pub(super) journal: Journal,
+    pub(super) planned: Option<Planned>,
+    /// The gaps of the base, and those of now.
+    pub(super) known_gaps: Gaps,
+    pub(super) gaps: Gaps,
+    /// Listings that were read to their end: what is listed, and the number of what it hangs below.
+    listed: HashSet<(usize, u64)>,
+    /// The same by gid, for tables that are not loaded: there only a few are read.
+    listed_names: Vec<HashSet<Box<str>>>,
+    /// When what was read is committed next, although the run goes on.
+    pub(super) commit_at: Option<Instant>,
+}
+
+/// What a [`Work`] begins with.
+pub(super) struct Beginning<'a> {
+    pub(super) run: &'a Run,
+    pub(super) id: RunId,
+    pub(super) base: Option<Committed>,
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) token: TokenIdentity,
+    pub(super) walk: Walk,
+    pub(super) stage: Stage,
+    pub(super) segments: u64,
+    pub(super) gaps: Vec<Gap>,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(beginning: Beginning<'a>) -> Self {
+        let Beginning { run, id, base, started_at, token, walk, stage, segments, gaps } = beginning;
+        Self {
+            run,
+            id,
+            base,
+            started_at,
+            opened_at: run.clock.now(),
+            token,
+            walk,
+            stage,
+            journal: Journal::new(run.repository.clone(), id, segments),
+            planned: None,
+            known_gaps: Gaps::new(gaps.clone()),
+            gaps: Gaps::new(gaps),
+            listed: HashSet::new(),
+            listed_names: resources::ALL.iter().map(|_| HashSet::new()).collect(),
+            commit_at: None,
+        }
+    }
+
+    /// Runs a crawl and takes what it tells. The first failure ends both and is the one reported; whoever then finds its
+    /// queue closed says so quietly. Asked to stop, the crawl ends at once, and what it told is still taken.
+    pub(super) async fn go<F, T>(&mut self, crawl: impl FnOnce(mpsc::Sender<Told>) -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let (told, events) = mpsc::channel(QUEUED_PAGES);
+        let stop = self.run.stop.clone();
+        let crawl = crawl(told);
+        let crawl = async move {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => Err(Error::new(ErrorKind::Cancelled, "somebody asked to stop")),
+                crawled = crawl => crawled,
+            }
+        };
+        let (crawled, taken) = tokio::join!(crawl, self.take(events));
+        match (crawled, taken) {
+            (_, Err(error)) => Err(error),
+            (crawled, Ok(())) => crawled,
+        }
+    }
+
+    /// Takes what the crawl tells, until it tells nothing more.
+    async fn take(&mut self, mut events: mpsc::Receiver<Told>) -> Result<()> {
+        loop {
+            let due = self.journal.due_at();
+            tokio::select! {
+                biased;
+                told = events.recv() => match told {
+                    Some(told) => self.take_one(told).await?,
+                    None => return Ok(()),
+                },
+                () = sleep_until(due) => self.flush().await?,
+            }
+            if self.journal.is_full() || Instant::now() >= self.journal.due_at() {
+                self.flush().await?;
+            }
+            if self.commit_at.is_some_and(|at| Instant::now() >= at) {
+                self.commit_so_far().await?;
+            }
+        }
+    }
+
+    pub(super) async fn flush(&mut self) -> Result<()> {
+        self.journal.flush(self.run.clock.now()).await
+    }
+
+    async fn take_one(&mut self, told: Told) -> Result<()> {
+        match told {
+            Told::Page(page) => self.take_page(*page).await,
+            Told::Step(step) => self.journal.add(&Entry::Step(step)),
+            Told::Hits { of, hits, next } => {
+                let wanted = self.wanted_of(of, &hits).await?;
+                self.walk.push(wanted.clone());
+                self.walk.restore_search(of, next);
+                self.journal.add(&Entry::Hits { of, next, wanted })
+            }
+            Told::Streams { answers, kept } => {
+                self.journal.add(&Entry::Streams(answers))?;
+                self.flush().await?;
+                // Whoever went away meanwhile needs no word.
+                _ = kept.send(());
+                Ok(())
+            }
+        }
+    }
+
+    async fn take_page(&mut self, page: Page) -> Result<()> {
+        let Page { unit, reading, taken, odd, end } = page;
+        let keeps = self.walk.scope().keeps(unit.resource);
+        if keeps {
+            self.stage.fetch(unit.resource, taken.iter().map(|one| &*one.record.key)).await?;
+        }
+        if matches!(end, End::Gone) {
+            self.stage.fetch(unit.resource, std::iter::once(&*unit.gid)).await?;
+        }
+        let (mut rows, mut wanted) = (Vec::with_capacity(taken.len()), Vec::new());
+        for Taken { record, lead, if_changed } in taken {
+            // However it was read, it is no gap any more.
+            self.gaps.close(unit.resource.table, unit.resource.single_operation, &lead.gid);
+            let key = (record.key != lead.gid).then(|| record.key.clone());
+            let raw = record.raw.clone();
+            let observed = if keeps { self.stage.observe(record)? } else { Observed::Stale };
+            match observed {
+                Observed::New => wanted.extend(if_changed),
+                Observed::Changed => wanted.extend(if_changed.into_iter().filter(Unit::proves)),
+                Observed::Unchanged | Observed::Stale => {}
+            }
+            self.note_none(&lead.gid, &lead.none);
+            let is_news = matches!(observed, Observed::New | Observed::Changed);
+            let raw = if is_news { serde_json::value::RawValue::from_string(raw.into()).ok() } else { None };
+            rows.push(Read { key, lead, raw });
+        }
+        self.conclude(&unit, &end, odd.as_deref(), reading.began_at)?;
+        self.walk.push(wanted.clone());
+        let (lane, began_at, seen_at) = (reading.lane, reading.began_at, reading.seen_at);
+        let kept = Kept { unit, lane, began_at, seen_at, rows, odd, end, wanted };
+        self.journal.add(&Entry::Page(Box::new(kept)))?;
+        self.stage.keep_within_budget().await
+    }
+
+    /// Notes what a record says itself: that nothing of some tables hangs below it.
+    fn note_none(&mut self, gid: &str, none: &[usize]) {
+        for place in none {
+            self.note_listed(resources::ALL[*place], gid);
+            self.gaps.close_below(resources::ALL[*place].table, gid);
+        }
+    }
+
+    fn note_listed(&mut self, resource: &Resource, gid: &str) {
+        let place = resource.place();
+        self.listed.insert((place, crawl::number(gid)));
+        if !self.stage.is_loaded(resource) {
+            self.listed_names[place].insert(gid.into());
+        }
+    }
+
+    /// Whether the listing of what hangs below `parent` was read to its end.
+    pub(super) fn is_listed(&self, resource: &Resource, parent: &str) -> bool {
+        self.listed.contains(&(resource.place(), crawl::number(parent)))
+    }
+
+    /// Takes the parents below which `resource` was listed, where its table is not loaded.
+    pub(super) fn take_listed_names(&mut self, resource: &Resource) -> HashSet<Box<str>> {
+        std::mem::take(&mut self.listed_names[resource.place()])
+    }
+
+    /// Draws what follows from the end of an answer.
+    fn conclude(&mut self, unit: &Unit, end: &End, odd: Option<&str>, began_at: DateTime<Utc>) -> Result<()> {
+        let table = unit.resource.table;
+        if let Some(phrase) = odd {
+            let now = self.run.clock.now();
+            self.gaps.met(Gap {
+                table: table.to_owned(),
+                scope: ODD.to_owned(),
+                gid: unit.gid.to_string(),
+                status: 200,
+                phrase: phrase.to_owned(),
+                first_seen: now,
+                last_seen: now,
+                accepted: None,
+            });
+        }
+        match end {
+            End::Whole => {
+                self.gaps.close(table, unit.operation(), &unit.gid);
+                if odd.is_none() {
+                    self.gaps.close(table, ODD, &unit.gid);
+                }
+                if unit.proves() {
+                    self.note_listed(unit.resource, &unit.gid);
+                }
+            }
+            End::Gone => {
+                self.gaps.close_all(&unit.gid);
+                self.stage.gone(unit.resource, &unit.gid, began_at, "answered 404")?;
+            }
+            End::ParentGone => self.gaps.close_all(&unit.gid),
+            End::Refused(gap) => self.gaps.met(gap.clone()),
+            End::More(_) | End::Unavailable => {}
+        }
+        Ok(())
+    }
+
+    /// The tasks among `hits` that must be read.
+    async fn wanted_of(&mut self, of: Search, hits: &[Hit]) -> Result<Vec<Unit>> {
+        let tasks = resources::by_table("tasks").expect("the one resource that search is for");
+        self.stage.fetch(tasks, hits.iter().map(|hit| &*hit.gid)).await?;
+        let mut wanted = Vec::new();
+        for hit in hits.iter().filter(|hit| !self.stage.is_gone(tasks, &hit.gid)) {
+            let why = match (of, self.stage.modified(tasks, &hit.gid)?) {
+                (_, None) => Why::Appeared,
+                (Search::Changes, Some(at)) if at != hit.modified_at.timestamp_micros() => Why::Changed,
+                _ => continue,
+            };
+            wanted.push(Unit::single(tasks, &hit.gid, why));
+        }
+        Ok(wanted)
+    }
+
+    /// Takes up the journal from before a crash. What was committed meanwhile is in the base already.
+    pub(super) async fn replay(&mut self, segments: u64) -> Result<()> {
+        let base = self.base.as_ref().map(|base| &base.snapshot);
+        let committed = base.filter(|base| base.run == self.id).and_then(|base| base.continues).unwrap_or(0);
+        for segment in 1..=segments {
+            for entry in journal::read(&self.run.repository, &self.id, segment).await? {
+                self.replay_one(entry, segment <= committed).await?;
+            }
+            if segment == committed {
+                self.stage.committed(Vec::new());
+            }
+            self.stage.keep_within_budget().await?;
+        }
+        Ok(())
+    }
+
+    async fn replay_one(&mut self, entry: Entry, is_committed: bool) -> Result<()> {
+        match entry {
+            Entry::Began(_) | Entry::At(_) | Entry::Ended => {}
+            Entry::Planned(planned) => {
+                self.planned = Some(planned);
+                self.load_what_is_read().await?;
+            }
+            Entry::Step(step) => self.walk.restore_step(&step),
+            Entry::Streams(answers) => self.walk.restore_streams(&answers),
+            Entry::Hits { of, next, wanted } => {
+                self.walk.push(wanted);
+                self.walk.restore_search(of, next);
+            }
+            Entry::Page(kept) => {
+                let Kept { unit, lane, began_at, seen_at, rows, odd, end, wanted } = *kept;
+                let reading = journal::reading(&self.fields(unit.resource), lane, began_at, seen_at);
+                self.replay_rows(&unit, &rows, &reading, is_committed).await?;
+                self.conclude(&unit, &end, odd.as_deref(), began_at)?;
+                let leads: Vec<_> = rows.into_iter().map(|row| row.lead).collect();
+                self.walk.restore_page(&unit, &leads, &end);
+                self.walk.push(wanted);
+            }
+        }
+        Ok(())
+    }
+
+    async fn replay_rows(
+        &mut self,
+        unit: &Unit,
+        rows: &[Read],
+        reading: &Arc<crate::model::Reading>,
+        is_committed: bool,
+    ) -> Result<()> {
+        let resource = unit.resource;
+        for row in rows {
+            self.gaps.close(resource.table, resource.single_operation, &row.lead.gid);
+            self.note_none(&row.lead.gid, &row.lead.none);
+        }
+        if matches!(unit.ask, crawl::Ask::Single(_)) {
+            self.stage.fetch(resource, std::iter::once(&*unit.gid)).await?;
+        }
+        if !self.walk.scope().keeps(resource) {
+            return Ok(());
+        }
+        let keys = rows.iter().map(|row| row.key.as_deref().unwrap_or(&row.lead.gid));
+        self.stage.fetch(resource, keys).await?;
+        for row in rows {
+            let key = row.key.as_deref().unwrap_or(&row.lead.gid);
+            match row.raw.as_ref().filter(|_| !is_committed) {
+                Some(raw) => {
+                    let above = unit.proves().then_some(&*unit.gid);
+                    let parsed = encode::record(resource, raw.get(), above, reading)?;
+                    self.stage.observe(parsed.record)?;
+                }
+                None => self.stage.met(resource, key, reading.began_at)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Reads the live rows of a table.
+    pub(super) async fn load(&mut self, resource: &'static Resource) -> Result<()> {
+        let doing = |error: Error| error.doing(format!("read the live rows of {}", resource.table));
+        self.stage.load(resource).await.map_err(doing)
+    }
+
+    /// Reads the live rows of all tables, for a run that meets most of them.
+    pub(super) async fn load_what_is_read(&mut self) -> Result<()> {
+        if self.planned.as_ref().is_some_and(Planned::walks) {
+            self.run.progress.doing("compare with what is there");
+            for resource in resources::ALL {
+                self.load(resource).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn fields(&self, resource: &Resource) -> Arc<str> {
+        self.walk.fields(resource)
+    }
+
+    /// Reads until nothing is pending and nothing is referred to that the repository lacks.
+    pub(super) async fn drain(&mut self) -> Result<()> {
+        loop {
+            while self.walk.has_pending() {
+                let walk = self.walk.clone();
+                self.go(|told| async move { walk.drain(&told).await }).await?;
+            }
+            let units = self.referred().await?;
+            if units.is_empty() {
+                return Ok(());
+            }
+            self.want(units).await?;
+        }
+    }
+
+    pub(super) async fn want(&mut self, units: Vec<Unit>) -> Result<()> {
+        let walk = self.walk.clone();
+        self.go(|told| async move { walk.want(units, &told).await }).await
+    }
+
+    /// The single questions for what is referred to and lacking.
+    async fn referred(&mut self) -> Result<Vec<Unit>> {
+        let referred = self.walk.take_referred();
+        let everything = self.planned.as_ref().is_some_and(|planned| planned.everything.is_some());
+        let mut units = Vec::new();
+        for chunk in referred.chunk_by(|(one, _), (other, _)| one == other) {
+            let resource = chunk[0].0;
+            if !everything {
+                self.stage.fetch(resource, chunk.iter().map(|(_, gid)| &**gid)).await?;
+            }
+            for (_, gid) in chunk {
+                // A walk of everything asks for what it did not meet, although the repository has it: it may be gone.
+                if everything || self.stage.modified(resource, gid)?.is_none() {
+                    units.push(Unit::single(resource, gid, Why::Referred));
+                }
+            }
+        }
+        Ok(units)
+    }
+
+    /// Notes that the run begins with these words.
+    pub(super) fn note(&mut self, entry: &Entry) -> Result<()> {
+        self.journal.add(entry)
+    }
+
+    /// Notes a step of the run's own.
+    pub(super) fn step(&mut self, step: Step) -> Result<()> {
+        self.walk.restore_step(&step);
+        self.journal.add(&Entry::Step(step))
+    }
+}

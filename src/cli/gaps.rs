@@ -1,0 +1,64 @@
+//! The verb `gaps`: what could not be read, and accepting it.
+
+use chrono::{NaiveTime, TimeDelta};
+
+use crate::backup::{self, Accept};
+use crate::cli::arguments::{AcceptArguments, Arguments, GapsCommand};
+use crate::cli::{alone, open, show};
+use crate::clock::Clock;
+use crate::error::Result;
+use crate::model::{Acceptance, Gap, RunId};
+use crate::repository::Repository;
+
+/// Lists the gaps of the latest snapshot, or accepts some.
+pub(super) async fn gaps(arguments: &Arguments, command: Option<&GapsCommand>) -> Result<u8> {
+    for (_, url, settings) in open::repositories(arguments)? {
+        let repository = open::repository(&url, &settings).await?;
+        match command {
+            None => list(arguments, &repository, &url).await?,
+            Some(GapsCommand::Accept(wanted)) => accept(arguments, &repository, wanted).await?,
+        }
+    }
+    Ok(0)
+}
+
+async fn list(arguments: &Arguments, repository: &Repository, url: &str) -> Result<()> {
+    let Some(latest) = repository.latest().await? else {
+        if !arguments.json() {
+            show::line(format!("{url} has no snapshot yet"));
+        }
+        return Ok(());
+    };
+    let gaps: Vec<Gap> = repository.list(latest.snapshot.gaps).await?;
+    if arguments.json() {
+        return gaps.iter().try_for_each(show::json);
+    }
+    if gaps.is_empty() {
+        show::line(format!("snapshot {} has no gap", latest.snapshot.number));
+    } else {
+        show::line(show::gaps(&gaps));
+    }
+    Ok(())
+}
+
+async fn accept(arguments: &Arguments, repository: &Repository, wanted: &AcceptArguments) -> Result<()> {
+    let clock = Clock::wall();
+    let name = alone::name();
+    let _alone = alone::alone(repository, &name)?;
+    // The day itself still counts.
+    let until = wanted.until.map(|day| day.and_time(NaiveTime::MIN).and_utc() + TimeDelta::days(1));
+    let word = Accept {
+        table: wanted.table.clone(),
+        scope: wanted.scope.clone(),
+        gid: wanted.gid.clone(),
+        acceptance: Acceptance { by: name, reason: wanted.reason.clone(), at: clock.now(), until },
+    };
+    let id = RunId(ulid::Ulid::generate());
+    let (number, accepted) = backup::accept(repository, &clock, id, &word).await?;
+    if arguments.json() {
+        return accepted.iter().try_for_each(show::json);
+    }
+    show::line(show::gaps(&accepted));
+    show::line(format!("\naccepted {} gaps, in snapshot {number}", accepted.len()));
+    Ok(())
+}

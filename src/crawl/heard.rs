@@ -1,0 +1,116 @@
+//! What an event asks to be read.
+//!
+//! Rule: an event says that something happened, never what is true now: it leads to a question, and only the answer
+//! counts. An event of a kind that is not known is no error; a walk will find what it was about.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::crawl::Unit;
+use crate::crawl::unit::Why;
+use crate::resources::{self, Resource};
+
+#[derive(Deserialize)]
+struct Event<'a> {
+    #[serde(default)]
+    action: Option<&'a str>,
+    #[serde(borrow, default)]
+    resource: Option<Named<'a>>,
+    #[serde(borrow, default)]
+    parent: Option<Named<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Named<'a> {
+    #[serde(borrow)]
+    gid: std::borrow::Cow<'a, str>,
+    #[serde(default)]
+    resource_type: Option<&'a str>,
+}
+
+impl Named<'_> {
+    /// What can be asked for by itself.
+    fn resource(&self) -> Option<&'static Resource> {
+        resources::by_type(self.resource_type?).filter(|resource| resource.single.is_some())
+    }
+}
+
+/// The single records to ask for because of `events`, each once, in the order of the tables.
+pub(super) fn units<'a>(events: impl Iterator<Item = &'a RawValue>) -> Vec<Unit> {
+    let mut wanted: BTreeMap<(usize, Box<str>), Why> = BTreeMap::new();
+    for event in events {
+        let Ok(event) = serde_json::from_str::<Event<'_>>(event.get()) else { continue };
+        let Some(about) = event.resource else { continue };
+        let why = match event.action {
+            Some("added" | "undeleted") => Why::Appeared,
+            _ => Why::Changed,
+        };
+        let kind = about.resource_type.and_then(resources::by_type);
+        // A story is told of by its task, a setting by its project: their listing brings it, and what else is new.
+        let above = event.parent.filter(|_| kind.is_some_and(|kind| kind.goes_with_parent));
+        let above = above.and_then(|above| Some((above.resource()?, above.gid)));
+        let listed = above.is_some() && why == Why::Appeared;
+        if let Some((resource, gid)) = above {
+            wanted.entry((resource.place(), gid.into())).or_insert(Why::Changed);
+        }
+        if let Some(resource) = about.resource().filter(|_| !listed) {
+            let wants = wanted.entry((resource.place(), about.gid.into())).or_insert(why);
+            if why == Why::Appeared {
+                *wants = why;
+            }
+        }
+    }
+    wanted.into_iter().map(|((place, gid), why)| Unit::single(resources::ALL[place], &gid, why)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(events: &[&str], expected: &[(&str, &str, Why)]) {
+        let events: Vec<Box<RawValue>> =
+            events.iter().map(|event| serde_json::from_str(event).expect("JSON")).collect();
+        let units = units(events.iter().map(|event| &**event));
+        let found: Vec<_> = units
+            .iter()
+            .map(|unit| match unit.ask {
+                crate::crawl::unit::Ask::Single(why) => (unit.resource.table, &*unit.gid, why),
+                crate::crawl::unit::Ask::Listing(_) => panic!("an event leads to single records"),
+            })
+            .collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn an_event_leads_to_what_it_is_about() {
+        let task = r#"{"action":"changed","resource":{"gid":"1","resource_type":"task"},"parent":null}"#;
+        check(&[task, task], &[("tasks", "1", Why::Changed)]);
+        let added = r#"{"action":"added","resource":{"gid":"1","resource_type":"task"},"parent":{"gid":"2","resource_type":"project"}}"#;
+        check(&[task, added], &[("tasks", "1", Why::Appeared)]);
+    }
+
+    #[test]
+    fn a_new_story_leads_to_its_task_and_a_deleted_one_to_itself() {
+        let added = r#"{"action":"added","resource":{"gid":"3","resource_type":"story"},"parent":{"gid":"1","resource_type":"task"}}"#;
+        check(&[added], &[("tasks", "1", Why::Changed)]);
+        let deleted = r#"{"action":"deleted","resource":{"gid":"3","resource_type":"story"},"parent":null}"#;
+        check(&[deleted], &[("stories", "3", Why::Changed)]);
+    }
+
+    #[test]
+    fn what_is_not_known_leads_nowhere() {
+        check(
+            &[
+                r#"{"action":"added","resource":{"gid":"3","resource_type":"goal"}}"#,
+                r#"{"resource":null}"#,
+                r#"[]"#,
+                r#"{"action":7}"#,
+                r#"{"action":"changed","resource":{"gid":"9","resource_type":"custom_field_setting"}}"#,
+            ],
+            &[],
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! The rolling walk: which part of what hangs below tasks a run walks, so that all of it is walked within an interval.
+//!
+//! Rule: what lanes report may be wrong; a slice is current as of the day it was walked, and a missed event lives at
+//! most one interval. Everything above tasks, and the tasks themselves, are listed by every reconciling run: they
+//! cost a request for a hundred records; stories, attachments and subtasks cost one for each task and listing.
+
+use std::collections::BTreeSet;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+
+use chrono::{DateTime, Duration, Utc};
+use serde::{Deserialize, Serialize};
+
+/// Slices: the hours of a week, so that a day, a week and a month all take whole ones.
+pub const SLICES: u16 = 168;
+
+/// The least time between two reconciling runs: a day, less an hour, since schedulers jitter.
+const SPACING: Duration = Duration::hours(23);
+
+/// Some of the slices.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Slices(BTreeSet<u16>);
+
+/// When one scope was last walked from end to end.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Coverage {
+    /// What was walked: `listings`, `sweep`, or a slice such as `tasks 17 of 168`.
+    pub scope: String,
+    /// When that walk began.
+    pub covered_at: DateTime<Utc>,
+}
+
+impl Slices {
+    /// Every slice.
+    #[must_use]
+    pub fn all() -> Self {
+        Self((0..SLICES).collect())
+    }
+
+    /// Whether they hold the record.
+    #[must_use]
+    pub fn hold(&self, gid: &str) -> bool {
+        self.0.contains(&of(gid))
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> u16 {
+        u16::try_from(self.0.len()).unwrap_or(SLICES)
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether these are all.
+    #[must_use]
+    pub fn are_all(&self) -> bool {
+        self.len() == SLICES
+    }
+
+    /// The names of their scopes.
+    pub fn scopes(&self) -> impl Iterator<Item = String> + '_ {
+        self.0.iter().map(|slice| scope(*slice))
+    }
+}
+
+fn scope(slice: u16) -> String {
+    format!("tasks {slice} of {SLICES}")
+}
+
+/// The slice of a record: gids count up, so they are mixed first.
+fn of(gid: &str) -> u16 {
+    let mixed = BuildHasherDefault::<DefaultHasher>::default().hash_one(gid);
+    u16::try_from(mixed % u64::from(SLICES)).unwrap_or(0)
+}
+
+/// The slices that are due at `now`, when each is to be walked within `interval`: the share of the time since the
+/// last reconciling run, those walked longest ago first, and all that are overdue. None within a day of it.
+#[must_use]
+pub fn due(coverage: &[Coverage], interval: Duration, now: DateTime<Utc>) -> Slices {
+    let walked = |scope: &str| coverage.iter().find(|one| one.scope == scope).map(|one| one.covered_at);
+    let mut slices: Vec<(Option<DateTime<Utc>>, u16)> =
+        (0..SLICES).map(|slice| (walked(&scope(slice)), slice)).collect();
+    slices.sort_unstable();
+    let newest = slices.iter().filter_map(|(at, _)| *at).max();
+    let elapsed = newest.map_or(interval, |newest| now - newest);
+    if elapsed < SPACING.min(interval) {
+        return Slices::default();
+    }
+    // Rounded to whole days: a run some minutes late does not take more.
+    let days = ((elapsed.num_hours() + 1) / 24).max(1);
+    let share = (i64::from(SLICES) * days * 24 / interval.num_hours().max(1)).max(1);
+    let overdue = |at: Option<DateTime<Utc>>| at.is_none_or(|at| now - at >= interval);
+    let due = (0..).zip(&slices).filter(|(number, (at, _))| *number < share || overdue(*at));
+    Slices(due.map(|(_, (_, slice))| *slice).collect())
+}
+
+/// The oldest walk among all slices; none if one was never walked.
+#[must_use]
+pub fn oldest(coverage: &[Coverage]) -> Option<DateTime<Utc>> {
+    (0..SLICES)
+        .map(|slice| coverage.iter().find(|one| one.scope == scope(slice)).map(|one| one.covered_at))
+        .min()
+        .flatten()
+}
+
+/// Notes that `scopes` were walked by a run that began at `at`.
+pub fn cover(coverage: &mut Vec<Coverage>, scopes: impl IntoIterator<Item = String>, at: DateTime<Utc>) {
+    for scope in scopes {
+        match coverage.iter_mut().find(|one| one.scope == scope) {
+            Some(one) => one.covered_at = at,
+            None => coverage.push(Coverage { scope, covered_at: at }),
+        }
+    }
+    coverage.sort();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn walked_at(at: DateTime<Utc>) -> Vec<Coverage> {
+        let mut coverage = Vec::new();
+        cover(&mut coverage, Slices::all().scopes(), at);
+        coverage
+    }
+
+    #[test]
+    fn hourly_runs_walk_every_slice_once_a_week_and_a_seventh_a_day() {
+        let start = DateTime::UNIX_EPOCH;
+        let mut coverage = walked_at(start);
+        for hour in 1..=24 * 30 {
+            let now = start + Duration::hours(hour);
+            let due = due(&coverage, Duration::days(7), now);
+            assert!(due.is_empty() || due.len() == SLICES / 7, "{} slices in hour {hour}", due.len());
+            cover(&mut coverage, due.scopes(), now);
+            let oldest = oldest(&coverage).expect("all were walked");
+            assert!(now - oldest < Duration::days(7) + Duration::hours(1), "hour {hour}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_overdue_is_due_at_once() {
+        let coverage = walked_at(DateTime::UNIX_EPOCH);
+        let late = DateTime::UNIX_EPOCH + Duration::days(9);
+        assert!(due(&coverage, Duration::days(7), late).are_all());
+        assert!(due(&[], Duration::days(7), late).are_all());
+    }
+
+    #[test]
+    fn a_daily_interval_walks_everything_each_day() {
+        let coverage = walked_at(DateTime::UNIX_EPOCH);
+        let at = |hours| DateTime::UNIX_EPOCH + Duration::hours(hours);
+        assert!(due(&coverage, Duration::days(1), at(5)).is_empty());
+        assert!(due(&coverage, Duration::days(1), at(24)).are_all());
+    }
+}

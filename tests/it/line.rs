@@ -1,0 +1,143 @@
+//! The line between the program and the simulated Asana: it takes time, life goes on while it does, and it goes dead
+//! when the power is cut.
+//!
+//! Rule: how long a request takes and when somebody edits something depend on the seed and on how many requests there
+//! were. No two edits share a millisecond, so that the simulator can tell what was true between them.
+
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use asana_backup::asana::{Transport, transport_in_process};
+use asana_simulator::Simulator;
+use bytes::Bytes;
+use chrono::{DateTime, TimeDelta, Utc};
+use http::{Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, Full};
+use tower::{BoxError, ServiceExt};
+
+use crate::power::Power;
+use crate::seeds::Dice;
+
+type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
+
+/// The line of one world. Clones are the same line.
+#[derive(Clone, Debug)]
+pub(crate) struct Line {
+    simulator: Simulator,
+    power: Power,
+    state: Arc<Mutex<State>>,
+}
+
+#[derive(Debug)]
+struct State {
+    dice: Dice,
+    /// The longest that a request takes; nothing by default.
+    longest: Duration,
+    /// Of so many requests one finds an edit made.
+    one_edit_in: Option<u64>,
+    edited_at: Option<DateTime<Utc>>,
+    /// Nobody may ask anything between these.
+    hold: Option<(DateTime<Utc>, DateTime<Utc>)>,
+    impatient: Vec<String>,
+    trace: Vec<String>,
+}
+
+impl Line {
+    pub(crate) fn new(simulator: Simulator, seed: u64, power: Power) -> Self {
+        let state = State {
+            dice: Dice::new(seed, "line"),
+            longest: Duration::ZERO,
+            one_edit_in: None,
+            edited_at: None,
+            hold: None,
+            impatient: Vec::new(),
+            trace: Vec::new(),
+        };
+        Self { simulator, power, state: Arc::new(Mutex::new(state)) }
+    }
+
+    /// From now on a request takes up to so long, and one in so many finds an edit made.
+    pub(crate) fn live(&self, longest: Duration, one_edit_in: Option<u64>) {
+        let mut state = self.state();
+        (state.longest, state.one_edit_in, state.hold) = (longest, one_edit_in, None);
+    }
+
+    /// From now on nothing happens, and requests take no time.
+    pub(crate) fn rest(&self) {
+        self.live(Duration::ZERO, None);
+    }
+
+    /// Requests that came while Asana asked for patience.
+    pub(crate) fn impatient(&self) -> Vec<String> {
+        self.state().impatient.clone()
+    }
+
+    /// A line for each request: the same seed gives the same lines.
+    pub(crate) fn trace(&self) -> Vec<String> {
+        self.state().trace.clone()
+    }
+
+    /// How the client reaches Asana.
+    pub(crate) fn transport(&self) -> Transport {
+        let line = self.clone();
+        transport_in_process(tower::service_fn(move |request| {
+            let line = line.clone();
+            async move { Ok::<_, Infallible>(line.carry(request).await) }
+        }))
+    }
+
+    async fn carry(&self, request: Request<Full<Bytes>>) -> Response<AnswerBody> {
+        let call = self.power.sets_out().await;
+        let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+        let takes = self.sets_out(&target);
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
+        }
+        let Ok(response) = self.simulator.router().oneshot(request).await;
+        self.power.took_effect(call).await;
+        self.arrives(&target, &response);
+        response.map(|body| body.map_err(BoxError::from).boxed_unsync())
+    }
+
+    /// Lets somebody edit something, if it is time, and says how long the request takes.
+    fn sets_out(&self, target: &str) -> Duration {
+        let now = self.simulator.now();
+        let mut state = self.state();
+        if state.hold.is_some_and(|(since, until)| since < now && now < until) {
+            state.impatient.push(format!("{now} {target}"));
+        }
+        let distinct = state.edited_at.is_none_or(|last| now - last > TimeDelta::milliseconds(1));
+        if let Some(times) = state.one_edit_in
+            && distinct
+            && state.dice.once_in(times)
+        {
+            let edits = self.simulator.advance(1);
+            state.trace.extend(edits.iter().map(|edit| format!("{} {} {}", edit.at, edit.kind, edit.gid)));
+            state.edited_at = Some(now);
+        }
+        let longest = u64::try_from(state.longest.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis(if longest == 0 { 0 } else { state.dice.below(longest) })
+    }
+
+    fn arrives<B>(&self, target: &str, response: &Response<B>) {
+        let now = self.simulator.now();
+        let mut state = self.state();
+        state.trace.push(format!("{now} {} {target}", response.status()));
+        let patience =
+            response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.parse().ok());
+        if let (429, Some(seconds)) = (response.status().as_u16(), patience) {
+            let until = now + TimeDelta::seconds(seconds);
+            // What leaves in the millisecond in which the answer comes cannot know of it yet.
+            let since = now + TimeDelta::milliseconds(1);
+            if state.hold.is_none_or(|(_, other)| until > other) {
+                state.hold = Some((since, until));
+            }
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
