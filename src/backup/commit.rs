@@ -141,7 +141,9 @@ impl Work<'_> {
         self.base = base;
         let (snapshot, deletes, sums) = snapshot?;
         let committed = self.run.repository.commit(&snapshot).await?;
-        self.stage.committed(deletes);
+        if !is_finished {
+            self.stage.committed(deletes);
+        }
         let (number, complete) = (snapshot.number, snapshot.complete);
         tracing::info!(snapshot = %number, complete, "snapshot committed");
         self.run.repository.publish(&committed.snapshot).await?;
@@ -159,7 +161,7 @@ impl Work<'_> {
         let number = SnapshotNumber(base.map_or(1, |base| base.snapshot.number.0 + 1));
         let mut ready = Vec::new();
         for resource in resources::ALL.iter().copied() {
-            ready.push((resource, self.stage.finish(resource).await?));
+            ready.push((resource, self.stage.finish(resource, is_finished).await?));
         }
         let committed_at = commit_time(run.clock.now(), base.map(|base| &base.snapshot))?;
         let moment = Moment { number, committed_at };
@@ -265,7 +267,7 @@ impl Work<'_> {
             writer: self.run.id,
             added: ready.added,
             deletes: ready.deletes,
-            removed: Vec::new(),
+            removed: ready.removed,
             lane: if walked { Lane::Walk } else { Lane::Changes },
             proof,
             counts: ready.counts,

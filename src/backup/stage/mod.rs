@@ -5,6 +5,8 @@
 //! gone is only noted: the commit decides whether it goes. Memory is the budget of the open parts, once more for the
 //! part being encoded, and 4 bytes a row. A crash leaves parts that no snapshot names.
 
+mod compact;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
@@ -111,6 +113,8 @@ pub(super) enum Observed {
 pub(super) struct Ready {
     pub(super) added: Vec<StagedPart>,
     pub(super) deletes: Vec<StagedPart>,
+    /// Keys of live parts and files of deletes that leave.
+    pub(super) removed: Vec<String>,
     pub(super) counts: Counts,
 }
 
@@ -585,8 +589,9 @@ impl Stage {
         Ok(last)
     }
 
-    /// Seals what is still open and writes the position deletes: all that the commit of a table needs.
-    pub(super) async fn finish(&mut self, resource: &'static Resource) -> Result<Ready> {
+    /// Seals what is still open and writes the position deletes: all that the commit of a table needs. The last commit
+    /// of a run merges small parts too.
+    pub(super) async fn finish(&mut self, resource: &'static Resource, is_last: bool) -> Result<Ready> {
         let place = resource.place();
         if !self.tables[place].open.is_empty() {
             self.seal(place).await?;
@@ -605,7 +610,10 @@ impl Stage {
             deletes.push(StagedPart::new(part, &encoded));
         }
         debug_assert_eq!(table.parts.len(), table.live + table.added.len(), "every part is live or added");
-        Ok(Ready { added: table.added.clone(), deletes, counts: table.counts })
+        let is_touched = !table.added.is_empty() || !deletes.is_empty();
+        let ready = Ready { added: table.added.clone(), deletes, removed: Vec::new(), counts: table.counts };
+        // A table that nothing enters stays as it is: it was compact enough when something did.
+        if is_last && is_touched { self.compacted(resource, ready).await } else { Ok(ready) }
     }
 
     /// What was ready is committed: from here on it is what readings are compared with.
