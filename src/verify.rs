@@ -41,10 +41,11 @@ pub struct Report {
 }
 
 impl Report {
-    /// The error that a report with findings is.
+    /// The error that a report of damage is; what the next run sets right is none.
     pub fn result(&self) -> Result<()> {
-        let Some(first) = self.findings.first() else { return Ok(()) };
-        let count = self.findings.len();
+        let damage: Vec<&Finding> = self.findings.iter().filter(|finding| !finding.heals).collect();
+        let Some(first) = damage.first() else { return Ok(()) };
+        let count = damage.len();
         Err(Error::new(ErrorKind::Corrupt, format!("{count} findings, the first: {first}"))
             .doing(format!("verify {}", self.organization))
             .remedy("restore the named objects from another copy of the bucket, or start a new repository"))
@@ -70,9 +71,7 @@ pub async fn verify(repository: &Repository, scope: Scope) -> Result<Report> {
         let committed = match repository.snapshot(number).await {
             Ok(committed) => committed,
             Err(error) if error.kind() == ErrorKind::Corrupt => {
-                report
-                    .findings
-                    .push(Finding { object: format!("snapshot {number}"), wrong: error.to_string() });
+                report.findings.push(Finding::damage(format!("snapshot {number}"), error.to_string()));
                 previous = None;
                 continue;
             }
@@ -102,14 +101,12 @@ async fn compare(
 ) -> Result<()> {
     let same_resources = committed.snapshot.resources == resources::VERSION;
     if !same_resources {
-        report.findings.push(Finding {
-            object: format!("snapshot {}", committed.snapshot.number),
-            wrong: format!(
-                "its rows were read with version {} of the resources, this program knows version {}",
-                committed.snapshot.resources,
-                resources::VERSION
-            ),
-        });
+        let wrong = format!(
+            "its rows were read with version {} of the resources, this program knows version {}",
+            committed.snapshot.resources,
+            resources::VERSION
+        );
+        report.findings.push(Finding::damage(format!("snapshot {}", committed.snapshot.number), wrong));
     }
     let mut running: JoinSet<(String, Result<u64>)> = JoinSet::new();
     for (table, state) in &committed.snapshot.tables {
@@ -170,7 +167,7 @@ fn collect(
     match result {
         Ok(rows) => report.rows_compared += rows,
         Err(error) if error.kind() == ErrorKind::Corrupt => {
-            report.findings.push(Finding { object, wrong: error.to_string() });
+            report.findings.push(Finding::damage(object, error.to_string()));
         }
         Err(error) => return Err(error),
     }

@@ -146,7 +146,10 @@ impl Work<'_> {
         }
         let (number, complete) = (snapshot.number, snapshot.complete);
         tracing::info!(snapshot = %number, complete, "snapshot committed");
-        self.run.repository.publish(&committed.snapshot).await?;
+        // It is committed: that readers without a catalog see it a run later is no reason to call it failed.
+        if let Err(error) = self.run.repository.publish(&committed.snapshot).await {
+            tracing::warn!(snapshot = %number, %error, "readers without a catalog see it after the next run");
+        }
         Ok((committed, sums))
     }
 

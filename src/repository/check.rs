@@ -30,6 +30,17 @@ pub struct Finding {
     pub object: String,
     /// What is wrong with it.
     pub wrong: String,
+    /// Whether the next run sets it right by itself: a run that ended between its commit and showing it to readers
+    /// without a catalog leaves this, and nothing is damaged.
+    pub heals: bool,
+}
+
+impl Finding {
+    /// Damage to `object`.
+    #[must_use]
+    pub fn damage(object: impl Into<String>, wrong: impl Into<String>) -> Self {
+        Self { object: object.into(), wrong: wrong.into(), heals: false }
+    }
 }
 
 impl fmt::Display for Finding {
@@ -71,7 +82,11 @@ struct Check<'a> {
 
 impl Check<'_> {
     fn note(&mut self, object: impl Into<String>, wrong: impl Into<String>) {
-        self.findings.push(Finding { object: object.into(), wrong: wrong.into() });
+        self.findings.push(Finding::damage(object, wrong));
+    }
+
+    fn note_healing(&mut self, object: String, wrong: impl Into<String>) {
+        self.findings.push(Finding { object, wrong: wrong.into(), heals: true });
     }
 
     fn note_if(&mut self, is_wrong: bool, object: &str, wrong: impl FnOnce() -> String) {
@@ -283,21 +298,26 @@ impl Check<'_> {
         let version = state.published_as;
         let key = Key::Published { table: table.to_owned(), version }.to_string();
         let published = self.repository.store().try_read(&key).await?;
-        let wrong = match published.map(|bytes| Hash::of(&bytes) == state.metadata_sha256) {
-            Some(true) => None,
-            Some(false) => Some("it is not the metadata of the snapshot"),
-            None => Some("it is not there: the next backup will publish it"),
-        };
-        if let Some(wrong) = wrong {
-            self.note(key, wrong);
+        let is_there = published.is_some();
+        match published.map(|bytes| Hash::of(&bytes) == state.metadata_sha256) {
+            Some(true) => {}
+            Some(false) => self.note(key, "it is not the metadata of the snapshot"),
+            None if is_latest => self.note_healing(key, "it is not there: the next backup will publish it"),
+            None => self.note(key, "it is not there"),
         }
         let key = Key::VersionHint { table: table.to_owned() }.to_string();
         let hinted = self.repository.hinted(&key).await?;
-        let right = hinted.is_some_and(|hint| hint == version || (!is_latest && hint > version));
-        self.note_if(!right, &key, || match hinted {
-            Some(hint) => format!("it points at version {hint}, and {version} is published"),
-            None => "it is not there, or makes no sense: the next backup will write it".to_owned(),
-        });
+        match hinted {
+            Some(hint) if hint == version || (!is_latest && hint > version) => {}
+            Some(hint) if is_latest && hint < version => {
+                let what = if is_there { "is published" } else { "will be published by the next backup" };
+                self.note_healing(key, format!("it points at version {hint}, and {version} {what}"));
+            }
+            Some(hint) => self.note(key, format!("it points at version {hint}, and {version} is published")),
+            None => {
+                self.note_healing(key, "it is not there, or makes no sense: the next backup will write it")
+            }
+        }
         Ok(())
     }
 
