@@ -108,7 +108,8 @@ pub(super) fn outcome(outcome: &Outcome) -> String {
 pub(super) fn snapshots(all: &[Snapshot]) -> String {
     let rows = all.iter().map(|one| {
         let sum = |count: fn(&crate::model::Counts) -> u64| {
-            one.tables.values().map(|table| count(&table.counts)).sum::<u64>().to_string()
+            let of_asana = one.tables.iter().filter(|(name, _)| !name.starts_with('_'));
+            of_asana.map(|(_, table)| count(&table.counts)).sum::<u64>().to_string()
         };
         vec![
             one.number.to_string(),

@@ -6,6 +6,7 @@ mod crashes;
 mod floors;
 mod gaps;
 mod histories;
+mod holes;
 mod killed;
 mod line;
 mod pacing;
