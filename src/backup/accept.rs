@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::backup::commit::is_complete;
+use crate::backup::commit::{is_complete, publish};
 use crate::backup::proof::Evidence;
 use crate::backup::system;
 use crate::clock::Clock;
@@ -102,7 +102,7 @@ async fn accept_gaps(
     snapshot.complete = is_complete(&evidence, &Scope::new(&tables), committed_at);
     system::stage(repository, Some(&base), &mut snapshot, &gaps, &coverage, &[]).await?;
     let committed = repository.commit(&snapshot).await?;
-    repository.publish(&committed.snapshot).await?;
+    publish(repository, &committed.snapshot).await;
     Ok((committed.snapshot.number, accepted))
 }
 

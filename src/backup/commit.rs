@@ -16,7 +16,7 @@ use crate::error::Result;
 use crate::model::{
     Counts, FORMAT_VERSION, Gap, Hash, Lane, Snapshot, SnapshotNumber, TableState, table_columns,
 };
-use crate::repository::{Committed, StageTable, commit_time};
+use crate::repository::{Committed, Repository, StageTable, commit_time};
 use crate::resources::{self, Resource};
 
 /// Fewer rows than this may go at once, however small their table is.
@@ -38,6 +38,7 @@ pub(super) struct Moment {
 struct Sums {
     parts: u64,
     bytes: u64,
+    published: bool,
 }
 
 /// What is held back, and by what.
@@ -139,17 +140,14 @@ impl Work<'_> {
         let base = self.base.take();
         let snapshot = self.stage_snapshot(base.as_ref(), held, last, is_finished).await;
         self.base = base;
-        let (snapshot, deletes, sums) = snapshot?;
+        let (snapshot, deletes, mut sums) = snapshot?;
         let committed = self.run.repository.commit(&snapshot).await?;
         if !is_finished {
             self.stage.committed(deletes);
         }
         let (number, complete) = (snapshot.number, snapshot.complete);
         tracing::info!(snapshot = %number, complete, "snapshot committed");
-        // It is committed: that readers without a catalog see it a run later is no reason to call it failed.
-        if let Err(error) = self.run.repository.publish(&committed.snapshot).await {
-            tracing::warn!(snapshot = %number, %error, "readers without a catalog see it after the next run");
-        }
+        sums.published = publish(&self.run.repository, &committed.snapshot).await;
         Ok((committed, sums))
     }
 
@@ -327,7 +325,18 @@ fn outcome(
         requests: snapshot.requests,
         parts: sums.parts,
         bytes: sums.bytes,
+        published: sums.published,
     }
+}
+
+/// Shows a committed snapshot to readers without a catalog; says whether they see it. That they see it a run later is no
+/// reason to call a run failed.
+pub(super) async fn publish(repository: &Repository, snapshot: &Snapshot) -> bool {
+    let published = repository.publish(snapshot).await;
+    if let Err(error) = &published {
+        tracing::warn!(snapshot = %snapshot.number, %error, "readers without a catalog see it after the next run");
+    }
+    published.is_ok()
 }
 
 /// The sum of what a snapshot's run did to Asana's tables.

@@ -151,11 +151,11 @@ async fn prepare(work: &mut Work<'_>) -> Result<()> {
     match planned.changes {
         Source::WorkspaceEvents => {}
         Source::ProjectEvents => {
-            let projects = resources::by_table("projects").expect("a table");
-            work.load(projects).await?;
-            let streams = work.stage.rows(projects)?.into_iter().map(|row| row.key).collect();
-            work.walk.listen(streams, cursors);
-            if let Err(refusal) = poll(work).await? {
+            hear_projects(work, cursors).await?;
+            // Nothing that happens during a walk is missed; without one, the first question comes soon enough.
+            if planned.walks()
+                && let Err(refusal) = poll(work).await?
+            {
                 tracing::warn!(%refusal, "no project's event stream answers");
             }
         }
@@ -189,7 +189,7 @@ async fn facts(work: &mut Work<'_>) -> Result<Facts> {
     let before = |lane: &str| base.as_ref().and_then(|base| base.token.probes.get(lane)).cloned();
     facts.workspace_events = match poll(work).await? {
         Ok(_) => work.probed("workspace events", "allowed".to_owned()).await?,
-        Err(refusal) => !work.probed("workspace events", format!("refused: {refusal}")).await?,
+        Err(refusal) => work.probed("workspace events", format!("refused: {refusal}")).await?,
     };
     if facts.workspace_events {
         facts.search = before("search").is_none_or(|answer| answer == "allowed");
@@ -224,9 +224,18 @@ fn why_everything(work: &Work<'_>, base: Option<&Snapshot>, coverage: &[crawl::C
     Some(reason.to_owned())
 }
 
-/// Whether the token may listen to a project: asks one.
+/// Listens to every project that the repository has, those that this run has met among them.
+async fn hear_projects(work: &mut Work<'_>, cursors: Vec<Cursor>) -> Result<()> {
+    let projects = resources::by_table("projects").expect("a table");
+    work.load(projects).await?;
+    let streams = work.stage.rows(projects)?.into_iter().map(|row| row.key).collect();
+    work.walk.listen(streams, cursors);
+    Ok(())
+}
+
+/// Whether the token may listen to a project: asks one. Before the first copy there is none to ask.
 async fn may_hear_projects(work: &mut Work<'_>, base: Option<&Snapshot>) -> Result<bool> {
-    let Some(base) = base else { return Ok(false) };
+    let Some(base) = base else { return Ok(true) };
     if let Some(answer) = base.token.probes.get("project events")
         && base.token.gid == work.token.gid
         && answer != "allowed"
@@ -241,7 +250,7 @@ async fn may_hear_projects(work: &mut Work<'_>, base: Option<&Snapshot>) -> Resu
     work.walk.listen(vec![one.key], cursors);
     match poll(work).await? {
         Ok(_) => work.probed("project events", "allowed".to_owned()).await,
-        Err(refusal) => Ok(!work.probed("project events", format!("refused: {refusal}")).await?),
+        Err(refusal) => Ok(work.probed("project events", format!("refused: {refusal}")).await?),
     }
 }
 
@@ -304,6 +313,8 @@ async fn changes(work: &mut Work<'_>) -> Result<()> {
     match planned.changes {
         Source::WorkspaceEvents => listen(work, walked).await,
         Source::ProjectEvents => {
+            // A project that is new to this run has a stream from here on.
+            hear_projects(work, Vec::new()).await?;
             ask_modified(work).await?;
             listen(work, true).await
         }
@@ -329,7 +340,8 @@ async fn listen(work: &mut Work<'_>, walked: bool) -> Result<()> {
         let heard = match poll(work).await? {
             Ok(heard) => heard,
             Err(refusal) => {
-                tracing::warn!(%refusal, "the event streams do not answer any more");
+                tracing::warn!(%refusal, "the event streams do not answer");
+                work.probed("project events", format!("refused: {refusal}")).await?;
                 break;
             }
         };

@@ -110,6 +110,8 @@ pub struct Outcome {
     pub parts: u64,
     /// Their bytes.
     pub bytes: u64,
+    /// Whether readers without a catalog see the snapshot already; if not, the next run shows it to them.
+    pub published: bool,
 }
 
 /// What happened to one table.

@@ -48,6 +48,8 @@ pub(super) struct Work<'a> {
     listed: HashSet<(usize, u64)>,
     /// The same by gid, for tables that are not loaded: there only a few are read.
     listed_names: Vec<HashSet<Box<str>>>,
+    /// Tasks that a search found and that wait to be read: its windows overlap, and name them again.
+    sought: HashSet<Box<str>>,
     /// When what was read is committed next, although the run goes on.
     pub(super) commit_at: Option<Instant>,
 }
@@ -83,6 +85,7 @@ impl<'a> Work<'a> {
             gaps: Gaps::new(gaps),
             listed: HashSet::new(),
             listed_names: resources::ALL.iter().map(|_| HashSet::new()).collect(),
+            sought: HashSet::new(),
             commit_at: None,
         }
     }
@@ -218,6 +221,9 @@ impl<'a> Work<'a> {
     /// Draws what follows from the end of an answer.
     fn conclude(&mut self, unit: &Unit, end: &End, odd: Option<&str>, began_at: DateTime<Utc>) -> Result<()> {
         let table = unit.resource.table;
+        if matches!(unit.ask, crawl::Ask::Single(_)) {
+            self.sought.remove(&unit.gid);
+        }
         if let Some(phrase) = odd {
             let now = self.run.clock.now();
             self.gaps.met(Gap {
@@ -263,6 +269,9 @@ impl<'a> Work<'a> {
                 (Search::Changes, Some(at)) if at != hit.modified_at.timestamp_micros() => Why::Changed,
                 _ => continue,
             };
+            if !self.sought.insert(hit.gid.clone()) {
+                continue;
+            }
             wanted.push(Unit::single(tasks, &hit.gid, why));
         }
         Ok(wanted)
@@ -294,6 +303,7 @@ impl<'a> Work<'a> {
             Entry::Step(step) => self.walk.restore_step(&step),
             Entry::Streams(answers) => self.walk.restore_streams(&answers),
             Entry::Hits { of, next, wanted } => {
+                self.sought.extend(wanted.iter().map(|unit| unit.gid.clone()));
                 self.walk.push(wanted);
                 self.walk.restore_search(of, next);
             }

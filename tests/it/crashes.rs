@@ -192,6 +192,10 @@ async fn struck(stage: &Stage, (call, stroke, is_read): (u64, Stroke, bool)) {
     let number = world.numbers().await.len() as u64;
     assert!(number == 2 || (outcome.is_err() && number == 3), "{number} snapshots");
     world.assert_equals_truth(number).await;
+    world.assert_whole(number).await;
+    if outcome.is_ok_and(|outcome| !outcome.published) {
+        world.run().await;
+    }
     world.assert_verifies().await;
     world.weather.assert_only_created();
 }

@@ -1,5 +1,6 @@
 //! Journeys: what users may rely on, told by the real program against a simulated Asana. One file per promise.
 
+mod claims;
 mod compaction;
 mod copying;
 mod crashes;
@@ -8,10 +9,12 @@ mod gaps;
 mod histories;
 mod holes;
 mod killed;
+mod lanes;
 mod line;
 mod pacing;
 mod power;
 mod program;
+mod resume;
 mod seeds;
 mod simulation;
 mod store;

@@ -77,7 +77,11 @@ impl World {
     }
 
     fn of(simulator: Simulator, objects: InMemory, clock: Clock, token: String, seed: u64) -> Self {
-        let (objects, power) = (Arc::new(objects), Power::default());
+        Self::shared(simulator, Arc::new(objects), clock, token, seed)
+    }
+
+    fn shared(simulator: Simulator, objects: Arc<InMemory>, clock: Clock, token: String, seed: u64) -> Self {
+        let power = Power::default();
         Self {
             weather: Weather::over(objects.clone(), power.clone()),
             line: Line::new(simulator.clone(), seed, power.clone()),
@@ -131,6 +135,15 @@ impl World {
         // The index's lag must not hide what was just created.
         tokio::time::sleep(std::time::Duration::from_secs(120)).await;
         self.try_run_now().await
+    }
+
+    /// The same organization and the same store, as another process sees them.
+    pub(crate) fn same(&self) -> Self {
+        let (clock, token) = (self.clock.clone(), self.token.clone());
+        let objects = Arc::clone(&self.objects);
+        let seed = self.seed + 1;
+        let other = Self::shared(self.simulator.clone(), objects, clock, token, seed);
+        Self { filters: self.filters.clone(), open_bytes: self.open_bytes, ..other }
     }
 
     /// The same organization, and an empty store.

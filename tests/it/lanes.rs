@@ -1,0 +1,175 @@
+//! A run costs what changed, whichever lane tells it; and what no lane tells lives a week at most.
+
+use std::time::Duration;
+
+use asana_backup::backup::Outcome;
+use asana_backup::resources;
+use asana_simulator::{EventsPlan, Options, Size};
+use serde_json::Value;
+
+use crate::world::World;
+
+/// A way to learn what changed.
+#[derive(Clone, Copy, Debug)]
+struct Lane {
+    /// As the plan calls it.
+    name: &'static str,
+    events: EventsPlan,
+    search: bool,
+    /// Requests of a run in which nothing happened, at most: 40 tasks, of which some have subtasks, in 6 projects.
+    quiet: u64,
+}
+
+const LANES: [Lane; 4] = [
+    Lane { name: "the organization's events", events: EventsPlan::Workspace, search: true, quiet: 3 },
+    Lane {
+        name: "the events of each project, and the search",
+        events: EventsPlan::Resources,
+        search: true,
+        quiet: 40,
+    },
+    Lane { name: "the search by modification", events: EventsPlan::None, search: true, quiet: 16 },
+    Lane {
+        name: "the tasks of each project and user modified since, and all subtasks",
+        events: EventsPlan::None,
+        search: false,
+        quiet: 80,
+    },
+];
+
+impl Lane {
+    /// A world whose token has this lane and no better one, copied once.
+    async fn world(self, seed: u64) -> World {
+        let mut world = World::new(Options {
+            size: Size::Tasks(40),
+            seed,
+            events: self.events,
+            search: self.search,
+            ..Options::default()
+        });
+        world.run().await;
+        world.full = false;
+        world
+    }
+}
+
+fn requests(outcome: &Outcome) -> u64 {
+    outcome.requests.values().sum()
+}
+
+fn some(world: &World, table: &str, nth: usize) -> String {
+    world.simulator.truth(table, None)[nth]["gid"].as_str().expect("a gid").to_owned()
+}
+
+fn some_of_a_project(world: &World, nth: usize) -> String {
+    let tasks = world.simulator.truth("tasks", None);
+    let in_project = |task: &&Value| task["projects"].as_array().is_some_and(|projects| !projects.is_empty());
+    tasks.iter().filter(in_project).nth(nth).expect("so many")["gid"].as_str().expect("a gid").to_owned()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_run_costs_next_to_nothing_and_writes_no_part() {
+    for lane in LANES {
+        let world = lane.world(7).await;
+        let outcome = world.run().await;
+        assert!(outcome.plan.contains(lane.name), "{lane:?}: {}", outcome.plan);
+        assert!(requests(&outcome) <= lane.quiet, "{lane:?}: {:?}", outcome.requests);
+        assert_eq!(outcome.parts, 0, "{lane:?}");
+        if lane.search {
+            world.assert_equals_truth(outcome.snapshot.0).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_changed_is_in_the_next_snapshot_by_whichever_lane() {
+    for lane in LANES {
+        for seed in [1, 2, 3] {
+            let world = lane.world(seed).await;
+            // Tasks of projects: without the search nothing leads to some others.
+            let (touched, talked) = (some_of_a_project(&world, 3), some_of_a_project(&world, 9));
+            world.simulator.rename_task(&touched, "another name");
+            world.simulator.add_comment(&talked, "a word");
+            let outcome = world.run().await;
+            let rows = world.rows(outcome.snapshot.0, "tasks").await;
+            assert!(rows[&touched].raw.contains("another name"), "{lane:?}, seed {seed}");
+            let truth = world.simulator.truth("stories", None);
+            let mut told = truth.iter().filter(|story| story["target"]["gid"] == *talked);
+            let stories = world.rows(outcome.snapshot.0, "stories").await;
+            let is_there = |story: &Value| stories.contains_key(story["gid"].as_str().expect("a gid"));
+            assert!(told.all(is_there), "{lane:?}, seed {seed}");
+            assert!(requests(&outcome) <= lane.quiet + 20, "{lane:?}, seed {seed}: {:?}", outcome.requests);
+            world.assert_whole(outcome.snapshot.0).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deleted_task_goes_at_once_where_events_tell_it_and_comes_back_with_all_that_hung_below() {
+    for lane in &LANES[..2] {
+        for seed in [1, 2, 3, 4] {
+            let world = lane.world(seed).await;
+            let stories = world.simulator.truth("stories", None);
+            // A task of a project: the events of projects tell nothing of others.
+            let in_project = |task: &&Value| {
+                let has_stories = stories.iter().any(|story| story["target"]["gid"] == task["gid"]);
+                has_stories && task["projects"].as_array().is_some_and(|projects| !projects.is_empty())
+            };
+            let tasks = world.simulator.truth("tasks", None);
+            let task = tasks.iter().find(in_project).expect("such a task")["gid"].as_str().expect("a gid");
+            world.simulator.delete_task(task);
+            let gone = world.run().await;
+            let rows = world.rows(gone.snapshot.0, "tasks").await;
+            assert!(!rows.contains_key(task), "{lane:?}, seed {seed}");
+            // What others say of it, as that they wait for it, no event tells; what hung below it is its own.
+            let below = |row: &crate::world::Row| row.parent.as_deref() == Some(task);
+            for table in ["stories", "attachments"] {
+                assert!(!world.rows(gone.snapshot.0, table).await.values().any(below), "{table}");
+            }
+            world.simulator.undelete_task(task);
+            let back = world.run().await;
+            assert!(world.rows(back.snapshot.0, "tasks").await.contains_key(task), "{lane:?}, seed {seed}");
+            for table in ["stories", "attachments"] {
+                world.assert_table_equals_truth(back.snapshot.0, table).await;
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stream_forgot_to_tell_is_searched_for() {
+    let world = LANES[0].world(7).await;
+    let task = some(&world, "tasks", 5);
+    world.simulator.touch_task(&task);
+    world.simulator.expire_sync_tokens();
+    let outcome = world.run().await;
+    world.assert_table_equals_truth(outcome.snapshot.0, "tasks").await;
+    assert!(outcome.requests.contains_key("searchTasksForWorkspace"));
+    let quiet = world.run().await;
+    assert!(requests(&quiet) <= LANES[0].quiet, "{:?}", quiet.requests);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_tells_is_found_within_a_week_and_a_run() {
+    let world = LANES[0].world(7).await;
+    world.simulator.lose_events(Some(1.0));
+    let user = some(&world, "users", 0);
+    world.simulator.rename_user(&user, "Somebody Else");
+    let story = some(&world, "stories", 4);
+    world.simulator.delete_story(&story);
+    let (mut walked, mut found) = (0, false);
+    for _ in 0..=4 * 7 {
+        tokio::time::sleep(Duration::from_hours(6) - Duration::from_mins(2)).await;
+        let outcome = world.run().await;
+        walked += u64::from(outcome.plan.contains("slices"));
+        found |= outcome.tables["stories"].counts.gone > 0;
+    }
+    assert!((7..=8).contains(&walked), "{walked} days were walked");
+    assert!(found, "the deleted story is still there");
+    let last = world.repository().await.latest().await.expect("readable").expect("a snapshot").snapshot;
+    for resource in resources::ALL {
+        world.assert_table_equals_truth(last.number.0, resource.table).await;
+        let age = last.committed_at - last.tables[resource.table].proof.as_of;
+        assert!(age <= chrono::Duration::days(7), "{} is proven as of {age} ago", resource.table);
+    }
+}
