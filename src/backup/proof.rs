@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
+use crate::backup::commit::HELD;
 use crate::backup::journal::Planned;
 use crate::crawl::{Coverage, Findings, Scope, oldest};
 use crate::model::{Gap, Proof, Snapshot};
@@ -118,7 +119,10 @@ impl Evidence<'_> {
         for gap in self.gaps.iter().filter(|gap| gap.table == resource.table) {
             *counts.entry((&gap.scope, gap.status)).or_default() += 1;
         }
-        counts.into_iter().map(|((scope, status), count)| format!("{count} × {scope} answered {status}"))
+        counts.into_iter().map(|((scope, status), count)| match scope {
+            HELD => "deletions are held back".to_owned(),
+            scope => format!("{count} × {scope} answered {status}"),
+        })
     }
 }
 

@@ -54,7 +54,9 @@ class Victim:
     def kill(self, by):
         """Kills a run after a random part of the time that one takes; one that was over before is none."""
         snapshots, began = len(self.committed), time.monotonic()
-        process = start_program(["run"], self.environment)
+        # Most runs read what changed; one in four reads everything, and does not go on where another kind stopped.
+        how = ("--full",) if self.draw.random() < 0.25 else ()
+        process = start_program(["run", *how], self.environment)
         # Half of the kills come when a run commits.
         earliest = self.draw.choice((0.0, 0.6))
         try:
