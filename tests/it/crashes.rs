@@ -114,6 +114,9 @@ async fn crash(stage: &Stage, cuts: &Cuts) {
     for point in &cuts.0 {
         let outcome = world.cut_run(Some(*point), Pacer::new(unlimited())).await;
         assert!(outcome.is_none(), "the run was over before {point}");
+        if world.is_untouched().await {
+            continue;
+        }
         assert!(world.numbers().await.len() <= before + 1, "more than one snapshot");
         world.assert_readers_see_only_commits().await;
     }

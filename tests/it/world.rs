@@ -19,6 +19,7 @@ use asana_backup::telemetry::Progress;
 use asana_backup::verify::{self, verify};
 use asana_simulator::{Options, Simulator};
 use chrono::{DateTime, Utc};
+use object_store::ObjectStore;
 use object_store::memory::InMemory;
 use tokio_util::sync::CancellationToken;
 
@@ -294,8 +295,17 @@ impl World {
         found
     }
 
-    /// The numbers of all snapshots.
+    /// Whether nothing was ever stored.
+    pub(crate) async fn is_untouched(&self) -> bool {
+        let listed = self.objects.list_with_delimiter(None).await.expect("a listing");
+        listed.objects.is_empty() && listed.common_prefixes.is_empty()
+    }
+
+    /// The numbers of all snapshots. Whoever looks for them changes nothing.
     pub(crate) async fn numbers(&self) -> Vec<u64> {
+        if self.is_untouched().await {
+            return Vec::new();
+        }
         let numbers = self.repository().await.snapshots().await.expect("a chain without holes");
         numbers.into_iter().map(|number| number.0).collect()
     }
