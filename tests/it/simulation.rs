@@ -103,7 +103,6 @@ impl Simulated {
         assert!(outcome.complete, "{:?}", outcome.gaps);
         self.world.assert_equals_truth(outcome.snapshot.0).await;
         self.world.assert_verifies().await;
-        self.world.weather.assert_only_created();
         assert_eq!(self.world.line.impatient(), Vec::<String>::new(), "asked before the time was over");
         self.assert_no_secret().await;
     }

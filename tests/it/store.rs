@@ -1,7 +1,8 @@
 //! Weather: a store that loses calls and answers, is slow, tears what is read, and goes dark when the power is cut.
 //!
 //! Rule: puts stay atomic, as they are on S3: one takes effect whole or not at all, whatever is answered. The same seed
-//! gives the same weather, and every call is kept, with what became of it.
+//! gives the same weather, and every call is kept, with what became of it. Whatever a test is about, it fails where a
+//! call deleted or replaced what is not a hint.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -123,25 +124,6 @@ impl Weather {
         self.state().calls.iter().map(line).collect()
     }
 
-    /// Nothing was deleted or copied, nothing overwritten but version hints, and no object created twice.
-    #[track_caller]
-    pub(crate) fn assert_only_created(&self) {
-        let mut created = BTreeSet::new();
-        for Call { kind, key, fate, .. } in self.calls() {
-            match kind {
-                Kind::Get | Kind::Head | Kind::List => {}
-                Kind::Create if fate == Fate::Done => {
-                    assert!(created.insert(key.clone()), "{key} was created twice");
-                }
-                Kind::Create => {}
-                Kind::Overwrite => {
-                    assert!(key.ends_with("/metadata/version-hint.text"), "{key} was overwritten");
-                }
-                Kind::Update | Kind::Multipart | Kind::Delete | Kind::Copy => panic!("{kind:?} {key}"),
-            }
-        }
-    }
-
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -183,6 +165,29 @@ impl Weather {
             _ => Fate::Struck(stroke),
         };
         answer.map(|answer| (answer, stroke))
+    }
+}
+
+/// Nothing was deleted or copied, nothing overwritten but version hints, and no object created twice.
+impl Drop for State {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let mut created = BTreeSet::new();
+        for Call { kind, key, fate, .. } in &self.calls {
+            match kind {
+                Kind::Get | Kind::Head | Kind::List => {}
+                Kind::Create if *fate == Fate::Done => {
+                    assert!(created.insert(key), "{key} was created twice");
+                }
+                Kind::Create => {}
+                Kind::Overwrite => {
+                    assert!(key.ends_with("/metadata/version-hint.text"), "{key} was overwritten");
+                }
+                Kind::Update | Kind::Multipart | Kind::Delete | Kind::Copy => panic!("{kind:?} {key}"),
+            }
+        }
     }
 }
 
