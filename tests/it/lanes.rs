@@ -1,10 +1,13 @@
 //! A run costs what changed, whichever lane tells it; and what no lane tells lives a week at most.
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
+use asana_backup::asana::{PaceOptions, Pacer};
 use asana_backup::backup::Outcome;
 use asana_backup::resources;
 use asana_simulator::{EventsPlan, Options, Size};
+use chrono::TimeDelta;
 use serde_json::Value;
 
 use crate::world::World;
@@ -40,8 +43,12 @@ const LANES: [Lane; 4] = [
 impl Lane {
     /// A world whose token has this lane and no better one, copied once.
     async fn world(self, seed: u64) -> World {
+        self.world_of(40, seed).await
+    }
+
+    async fn world_of(self, tasks: u32, seed: u64) -> World {
         let mut world = World::new(Options {
-            size: Size::Tasks(40),
+            size: Size::Tasks(tasks),
             seed,
             events: self.events,
             search: self.search,
@@ -171,5 +178,31 @@ async fn what_nobody_tells_is_found_within_a_week_and_a_run() {
         world.assert_table_equals_truth(last.number.0, resource.table).await;
         let age = last.committed_at - last.tables[resource.table].proof.as_of;
         assert!(age <= chrono::Duration::days(7), "{} is proven as of {age} ago", resource.table);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_walk_of_hours_stops_to_listen_at_least_every_hour() {
+    for lane in &LANES[..2] {
+        let mut world = lane.world_of(250, 7).await;
+        world.full = true;
+        let before = world.simulator.log().len();
+        // Fifty questions wait in line before the one for news.
+        let pace = NonZeroU32::new(4).expect("not zero");
+        let slow = PaceOptions { per_minute: pace, searches_per_minute: pace, ..PaceOptions::default() };
+        let outcome = world.try_run_at(Pacer::new(slow)).await.expect("it succeeds");
+        let log = world.simulator.log().split_off(before);
+        let heard = log.iter().filter(|request| request.target.contains("/events")).map(|request| request.at);
+        let ends = [outcome.started_at, outcome.committed_at];
+        let mut moments: Vec<_> = heard.chain(ends).collect();
+        moments.sort();
+        let longest = moments.windows(2).map(|pair| pair[1] - pair[0]).max().expect("some");
+        assert!(
+            outcome.committed_at - outcome.started_at > TimeDelta::hours(2),
+            "{lane:?}: {} for {} requests is too short to tell",
+            outcome.committed_at - outcome.started_at,
+            log.len()
+        );
+        assert!(longest <= TimeDelta::hours(1), "{lane:?}: nobody listened for {longest}");
     }
 }
