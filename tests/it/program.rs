@@ -223,6 +223,30 @@ fn new_gaps_are_exit_3_once() {
 }
 
 #[test]
+fn an_accepted_gap_is_no_exit_3_until_its_day_is_over_and_is_listed_with_whose_word_it_is() {
+    let served = Served::start(&[]);
+    let fault =
+        r#"{"path":"/tasks/*/stories","kind":{"status":{"status":403,"retry_after":null}},"every":9}"#;
+    served.control("POST", "faults", fault);
+    ends(&served.run(&["run", "--full"]), 3);
+    served.control("DELETE", "faults", "");
+    served.control("POST", "faults", &fault.replace(",\"every\":9", ""));
+    let accept =
+        |more: &[&str]| served.run(&[&["gaps", "accept", "--reason", "it is private"], more].concat());
+    ends(&accept(&["--scope", "getTask"]), 10);
+    ends(&accept(&["--table", "stories", "--until", "2001-01-31"]), 0);
+    ends(&served.run(&["run"]), 3);
+    ends(&accept(&[]), 0);
+    let run = json(&served.run(&["run", "--output", "json"]));
+    assert_eq!((&run["complete"], &run["new_gaps"]), (&Value::from(true), &Value::from(0)));
+    let listed = served.run(&["gaps", "--output", "json"]);
+    let gap = json(&listed);
+    assert_eq!(gap["accepted"]["reason"], "it is private");
+    assert!(gap["accepted"]["by"].as_str().is_some_and(|by| by.contains('@')), "{gap}");
+    assert!(ends(&served.run(&["gaps"]), 0).contains("it is private"));
+}
+
+#[test]
 fn a_stopped_run_ends_with_its_signals_code_and_commits_nothing() {
     let served = Served::start(&["--latency", "200"]);
     let mut child =

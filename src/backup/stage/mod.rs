@@ -521,9 +521,15 @@ impl Stage {
         self.tables[resource.place()].counts
     }
 
-    /// Leaves what is proven gone as it is.
-    pub(super) fn hold(&mut self) -> Vec<(&'static Resource, Box<str>)> {
-        let held = std::mem::take(&mut self.gone);
+    /// Leaves what is proven gone as it is, as far as `holds` says so; says what that is.
+    pub(super) fn hold(
+        &mut self,
+        holds: impl Fn(&'static Resource, &str) -> bool,
+    ) -> Vec<(&'static Resource, Box<str>)> {
+        let (held, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.gone)
+            .into_iter()
+            .partition(|((place, key), _)| holds(resources::ALL[*place], key));
+        self.gone = gone;
         held.into_keys().map(|(place, key)| (resources::ALL[place], key)).collect()
     }
 
@@ -661,3 +667,6 @@ pub(super) async fn blocking<T: Send + 'static>(
 fn too_many_rows() -> Error {
     Error::new(ErrorKind::Corrupt, "a part has more rows than this program ever writes")
 }
+
+#[cfg(test)]
+mod tests;
