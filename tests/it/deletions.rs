@@ -190,7 +190,7 @@ async fn ten_rows_of_a_small_table_or_a_tenth_of_a_large_one_go_without_a_word()
 
 #[tokio::test(start_paused = true)]
 async fn more_that_is_held_is_news_although_what_was_held_is_accepted() {
-    let mut world = world(Size::Tasks(60)).await;
+    let mut world = world(Size::Tasks(40)).await;
     let stories = gids(world.simulator.truth("stories", None).iter().take(80));
     stories[..60].iter().for_each(|story| drop(world.simulator.delete_story(story)));
     assert_eq!(world.run().await.new_gaps, 1);

@@ -5,13 +5,17 @@ use std::time::Duration;
 use asana_backup::backup::{self, Accept, Outcome};
 use asana_backup::error::ErrorKind;
 use asana_backup::model::{Acceptance, Gap, RunId};
-use asana_simulator::{Fault, FaultKind, Options};
+use asana_simulator::{Fault, FaultKind, Options, Size};
 use chrono::{DateTime, Utc};
 
 use crate::world::World;
 
 fn status(path: &str, status: u16) -> Fault {
     Fault { path: path.into(), kind: FaultKind::Status { status, retry_after: None }, ..Fault::default() }
+}
+
+fn small() -> World {
+    World::new(Options { size: Size::Tasks(20), ..Options::default() })
 }
 
 fn task_with_stories(world: &World) -> String {
@@ -169,7 +173,7 @@ async fn whatever_is_refused_is_a_gap_that_says_what_was_asked_and_what_was_answ
         (code(503), 503),
         (reset(), 0),
     ] {
-        let world = World::tiny();
+        let world = small();
         let task = task_with_stories(&world);
         let path = format!("/tasks/{task}/stories");
         let mut fault = Fault { path, kind: kind.clone(), ..Fault::default() };
@@ -204,7 +208,7 @@ async fn whatever_is_refused_is_a_gap_that_says_what_was_asked_and_what_was_answ
 #[tokio::test(start_paused = true)]
 async fn one_object_that_cannot_be_read_is_a_gap_and_its_row_stays() {
     for code in [402, 403, 451, 500] {
-        let mut world = World::tiny();
+        let mut world = small();
         world.run().await;
         world.full = false;
         let task = task_with_stories(&world);
@@ -225,7 +229,7 @@ async fn one_object_that_cannot_be_read_is_a_gap_and_its_row_stays() {
 
 #[tokio::test(start_paused = true)]
 async fn a_run_that_walks_nothing_asks_about_gaps_again_and_closes_those_that_are_answered() {
-    let mut world = World::tiny();
+    let mut world = small();
     let task = task_with_stories(&world);
     world.simulator.fault(status(&format!("/tasks/{task}/stories"), 403));
     let first = world.run().await;
@@ -248,44 +252,44 @@ async fn a_run_that_walks_nothing_asks_about_gaps_again_and_closes_those_that_ar
 
 #[tokio::test(start_paused = true)]
 async fn an_accepted_gap_counts_no_more_until_its_time_is_over_and_the_snapshot_says_whose_word_it_is() {
-    for full in [true, false] {
-        let mut world = World::tiny();
-        let task = task_with_stories(&world);
-        world.simulator.fault(status(&format!("/tasks/{task}/stories"), 403));
-        let first = world.run().await;
-        world.full = full;
-        let until = world.clock.now() + chrono::Duration::hours(2);
-        let (number, accepted) = accept(&world, Some(&task), Some(until)).await;
-        let snapshot = world.snapshot(number).await;
-        assert!(snapshot.complete && number == 2, "nothing else is lacking");
-        let kept: Vec<Gap> = world.repository().await.list(snapshot.gaps).await.expect("gaps");
-        assert_eq!(kept, accepted);
-        let word = kept[0].accepted.clone().expect("it is accepted");
-        assert_eq!((&*word.by, &*word.reason, word.until), ("ada@elsewhere", "it is private", Some(until)));
-        assert_eq!(Gap { accepted: None, ..kept[0].clone() }, *only(&first), "only the word is new");
+    let mut world = small();
+    let task = task_with_stories(&world);
+    world.simulator.fault(status(&format!("/tasks/{task}/stories"), 403));
+    let first = world.run().await;
+    let until = world.clock.now() + chrono::Duration::hours(2);
+    let (number, accepted) = accept(&world, Some(&task), Some(until)).await;
+    let snapshot = world.snapshot(number).await;
+    assert!(snapshot.complete && number == 2, "nothing else is lacking");
+    let kept: Vec<Gap> = world.repository().await.list(snapshot.gaps).await.expect("gaps");
+    assert_eq!(kept, accepted);
+    let word = kept[0].accepted.clone().expect("it is accepted");
+    assert_eq!((&*word.by, &*word.reason, word.until), ("ada@elsewhere", "it is private", Some(until)));
+    assert_eq!(Gap { accepted: None, ..kept[0].clone() }, *only(&first), "only the word is new");
 
-        let second = world.run().await;
-        assert_eq!((second.new_gaps, second.complete), (0, true));
-        assert_eq!(only(&second).accepted.as_ref(), Some(&word), "a run keeps it");
-        assert!(!second.tables["stories"].proof.complete, "it is lacking all the same");
+    let second = world.run().await;
+    assert_eq!((second.new_gaps, second.complete), (0, true));
+    assert_eq!(only(&second).accepted.as_ref(), Some(&word), "a run keeps it");
+    assert!(!second.tables["stories"].proof.complete, "it is lacking all the same");
 
-        tokio::time::sleep(Duration::from_hours(2)).await;
-        let third = world.run().await;
-        assert_eq!((third.new_gaps, third.complete), (1, false));
-        assert_eq!(only(&third).first_seen, only(&first).first_seen);
-        world.simulator.clear_faults();
-        assert!(world.run().await.complete);
-        // Closed, it is forgotten with the word: the next is another one.
-        world.simulator.fault(status(&format!("/tasks/{task}/stories"), 403));
-        let again = world.reconcile().await;
-        assert_eq!((again.new_gaps, only(&again).accepted.is_none()), (1, true));
-        world.assert_verifies().await;
-    }
+    world.full = false;
+    let walks_nothing = world.run().await;
+    assert_eq!((walks_nothing.new_gaps, walks_nothing.complete), (0, true));
+    tokio::time::sleep(Duration::from_hours(2)).await;
+    let third = world.run().await;
+    assert_eq!((third.new_gaps, third.complete), (1, false));
+    assert_eq!(only(&third).first_seen, only(&first).first_seen);
+    world.simulator.clear_faults();
+    assert!(world.run().await.complete);
+    // Closed, it is forgotten with the word: the next is another one.
+    world.simulator.fault(status(&format!("/tasks/{task}/stories"), 403));
+    let again = world.reconcile().await;
+    assert_eq!((again.new_gaps, only(&again).accepted.is_none()), (1, true));
+    world.assert_verifies().await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_more_gap_is_news_and_those_before_it_are_not() {
-    let world = World::tiny();
+    let world = small();
     let task = task_with_stories(&world);
     world.simulator.fault(status(&format!("/tasks/{task}/stories"), 403));
     world.run().await;
@@ -304,7 +308,7 @@ async fn one_more_gap_is_news_and_those_before_it_are_not() {
 
 #[tokio::test(start_paused = true)]
 async fn a_gap_that_is_not_there_cannot_be_accepted_nor_any_while_a_run_is_unfinished() {
-    let world = World::tiny();
+    let world = small();
     let task = task_with_stories(&world);
     world.simulator.fault(status(&format!("/tasks/{task}/stories"), 403));
     world.run().await;
@@ -333,7 +337,7 @@ async fn a_table_that_cannot_be_listed_any_more_keeps_its_rows() {
     for (path, code) in
         [("/portfolios", 402), ("/portfolios", 403), ("/portfolios*", 402), ("/portfolios*", 500)]
     {
-        let world = World::tiny();
+        let world = small();
         world.run().await;
         let before = [world.rows(1, "portfolios").await, world.rows(1, "portfolio_items").await];
         world.simulator.fault(status(path, code));
