@@ -622,8 +622,10 @@ impl Stage {
         if is_last && is_touched { self.compacted(resource, ready).await } else { Ok(ready) }
     }
 
-    /// What was ready is committed: from here on it is what readings are compared with.
+    /// What was ready is committed: from here on it is what readings are compared with. With the files of deletes that
+    /// the commit brought, table by table; none, where the tables were opened with them.
     pub(super) fn committed(&mut self, deletes: Vec<Vec<Part>>) {
+        let deletes = deletes.into_iter().chain(std::iter::repeat_with(Vec::new));
         for (table, deletes) in self.tables.iter_mut().zip(deletes) {
             table.live = table.parts.len();
             table.added.clear();

@@ -147,3 +147,37 @@ async fn what_was_read_after_its_parent_was_proven_gone_does_not_go_with_it() {
     stage.gone_below(stories, tasks).expect("noted");
     assert_eq!(stage.gone_of(stories).collect::<Vec<_>>(), ["8"]);
 }
+
+#[tokio::test]
+async fn what_goes_leaves_its_last_content_wherever_this_run_has_put_that() {
+    // Read again so often, and each time sealed at once or not at all.
+    for (readings, budget_bytes) in
+        [(0, usize::MAX), (1, usize::MAX), (2, usize::MAX), (1, 0), (2, 0), (3, 0)]
+    {
+        let (mut stage, _folder) = stage(budget_bytes).await;
+        let tasks = of("tasks");
+        stage.observe(read("tasks", "5", "reading 0", Some(10), 1)).expect("taken");
+        stage.finish(tasks, false).await.expect("ready");
+        stage.committed(Vec::new());
+        for reading in 1..=readings {
+            let name = format!("reading {reading}");
+            let met = stage.observe(read("tasks", "5", &name, Some(10), 1 + reading)).expect("taken");
+            assert_eq!(met, Observed::Changed);
+            stage.keep_within_budget().await.expect("sealed");
+        }
+        // New to this run, and gone before it is over: nobody ever had it.
+        stage.observe(read("tasks", "6", "passing", Some(10), 2)).expect("taken");
+        stage.keep_within_budget().await.expect("sealed");
+        for gid in ["5", "6"] {
+            stage.gone(tasks, gid, moment(9), "answered 404").expect("noted");
+        }
+        let case = format!("{readings} readings, budget {budget_bytes}");
+        let last = stage.take_out().await.expect("taken out");
+        let told: Vec<_> = last.iter().map(|last| (&*last.key, last.proof)).collect();
+        assert_eq!(told, [("5", "answered 404")], "{case}");
+        assert!(last[0].raw.contains(&format!("reading {readings}")), "{case}: {}", last[0].raw);
+        let counts = stage.counts(tasks);
+        assert_eq!((counts.rows, counts.new, counts.gone), (0, 0, 1), "{case}: {counts:?}");
+        assert!(committed(&mut stage, "tasks").await.is_empty(), "{case}");
+    }
+}
