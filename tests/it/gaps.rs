@@ -359,3 +359,26 @@ async fn a_table_that_cannot_be_listed_any_more_keeps_its_rows() {
         world.assert_equals_truth(3).await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_goes_with_what_it_was_about() {
+    for (what, listing) in [("", false), ("/stories", true)] {
+        for full in [true, false] {
+            let mut world = small();
+            world.run().await;
+            let task = task_with_stories(&world);
+            world.simulator.fault(status(&format!("/tasks/{task}{what}"), 403));
+            world.simulator.touch_task(&task);
+            world.full = listing;
+            assert!(world.run().await.new_gaps > 0);
+            world.simulator.delete_task(&task);
+            world.simulator.clear_faults();
+            world.full = full;
+            let outcome = world.run().await;
+            assert!(outcome.gaps.is_empty() && outcome.complete, "{:?}", outcome.gaps);
+            assert!(!world.rows(3, "tasks").await.contains_key(&task));
+            let below = |row: &crate::world::Row| row.parent.as_deref() == Some(&*task);
+            assert!(!world.rows(3, "stories").await.values().any(below));
+        }
+    }
+}
