@@ -1,6 +1,6 @@
 //! The commit of a run: tables, then the snapshot, then what readers without a catalog follow.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
@@ -41,7 +41,10 @@ struct Sums {
     published: bool,
 }
 
-/// What is held back, and by what.
+/// Records by table and key.
+type Names = BTreeSet<(String, String)>;
+
+/// What is held back, and the last of what is not.
 struct Holding {
     held: Vec<(String, String)>,
     last: Vec<Last>,
@@ -77,32 +80,65 @@ impl Work<'_> {
     }
 
     /// Decides whether what is proven gone goes. Somebody else's token sees other things, and a tenth of a table does
-    /// not go every day: then a person has to say so.
+    /// not go every day: then a person has to say so. What was held back before waits for that word too, however
+    /// little it is by now and however long the token has been another's.
     async fn hold_or_take_out(&mut self) -> Result<Holding> {
-        let reason = self.reason_to_hold();
-        let mut held = self.base_held().await?;
-        let everything = self.planned.as_ref().is_some_and(|planned| planned.everything.is_some());
-        let Some(reason) = reason else {
-            if everything || self.run.accept_deletions {
-                held.clear();
-                self.gaps.close_scope(HELD);
-            }
-            return Ok(Holding { held, last: self.stage.take_out().await? });
-        };
-        let now = self.run.clock.now();
-        let mut by_table: BTreeMap<&str, u64> = BTreeMap::new();
-        for (resource, key) in self.stage.hold() {
-            *by_table.entry(resource.table).or_default() += 1;
-            held.push((resource.table.to_owned(), key.into()));
+        if self.run.accept_deletions {
+            self.gaps.close_scope(HELD);
+            return Ok(Holding { held: Vec::new(), last: self.stage.take_out().await? });
         }
-        held.sort();
-        held.dedup();
-        for (table, count) in by_table {
+        let before: Names = self.base_held().await?.into_iter().collect();
+        let reason = self.reason_to_hold();
+        let kept: Names = self
+            .stage
+            .hold(|resource, key| {
+                reason.is_some() || before.contains(&(resource.table.to_owned(), key.to_owned()))
+            })
+            .into_iter()
+            .map(|(resource, key)| (resource.table.to_owned(), key.into()))
+            .collect();
+        let held = &self.still_held(&before)? | &kept;
+        self.note_held(&before, &kept, &held, reason.as_deref().unwrap_or("nobody has accepted them yet"));
+        Ok(Holding { held: held.into_iter().collect(), last: self.stage.take_out().await? })
+    }
+
+    /// What of `before` is held still: all, or, after a walk of everything, what that has not met again.
+    fn still_held(&self, before: &Names) -> Result<Names> {
+        let everything = self.planned.as_ref().is_some_and(|planned| planned.everything.is_some());
+        if !everything || before.is_empty() {
+            return Ok(before.clone());
+        }
+        let mut unmet = Names::new();
+        for resource in resources::ALL.iter().copied() {
+            let missing = self.stage.missing(resource)?.into_iter();
+            unmet.extend(missing.map(|row| (resource.table.to_owned(), row.key.into())));
+        }
+        Ok(before & &unmet)
+    }
+
+    /// Says in a gap for each table what of it is held back. More than before is news, whoever accepted the gap.
+    fn note_held(&mut self, before: &Names, kept: &Names, held: &Names, reason: &str) {
+        let now = self.run.clock.now();
+        let organization = self.walk.organization().to_owned();
+        for table in resources::ALL.iter().map(|resource| resource.table) {
+            let of_table = |(of, _): &&(String, String)| of == table;
+            let count = held.iter().filter(of_table).count();
+            if count == 0 {
+                self.gaps.close(table, HELD, &organization);
+                continue;
+            }
+            if kept.iter().filter(of_table).any(|one| !before.contains(one)) {
+                self.known_gaps.close(table, HELD, &organization);
+                self.gaps.withdraw(table, HELD, &organization);
+            }
+            if !kept.iter().any(|one| of_table(&one)) {
+                continue;
+            }
             tracing::warn!(table, count, reason, "deletions are held back");
             self.gaps.met(Gap {
                 table: table.to_owned(),
                 scope: HELD.to_owned(),
-                gid: self.walk.organization().to_owned(),
+                gid: organization.clone(),
                 status: 404,
                 phrase: format!("{count} deletions are held back until --accept-deletions: {reason}"),
                 first_seen: now,
@@ -110,13 +146,9 @@ impl Work<'_> {
                 accepted: None,
             });
         }
-        Ok(Holding { held, last: Vec::new() })
     }
 
     fn reason_to_hold(&self) -> Option<String> {
-        if self.run.accept_deletions {
-            return None;
-        }
         let gone = |resource: &Resource| self.stage.gone_of(resource).count() as u64;
         let before = self.base.as_ref().map(|base| &base.snapshot.token);
         if let Some(before) = before.filter(|before| before.gid != self.token.gid)

@@ -13,7 +13,7 @@ use crate::backup::tenure::{self, Tenure};
 use crate::backup::work::{Beginning, Work};
 use crate::backup::{Outcome, Run, identity, removal};
 use crate::crawl::plan::{Facts, Source, Walked, plan};
-use crate::crawl::{self, Cursor, Phase, Reach, Scope, Unit, Walk, Why};
+use crate::crawl::{self, Cursor, Phase, Reach, Scope, Unit, Walk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Gap, Hash, Lane, Snapshot, SnapshotNumber, TokenIdentity, table_columns};
 use crate::repository::Committed;
@@ -304,7 +304,7 @@ async fn changes(work: &mut Work<'_>) -> Result<()> {
     work.walk.aim(Reach::Changed, Lane::Changes);
     let planned = work.planned.clone().expect("a run plans first");
     let walked = planned.walks();
-    let mut first = held_units(work).await?;
+    let mut first = removal::held_units(work).await?;
     if !walked && planned.changes != Source::WorkspaceEvents {
         first.extend(Unit::roots(work.walk.organization(), work.walk.scope()));
     }
@@ -321,17 +321,6 @@ async fn changes(work: &mut Work<'_>) -> Result<()> {
         Source::Search => ask_modified(work).await,
         Source::ModifiedSince => list_modified(work).await,
     }
-}
-
-/// The deletions that were held back, when they may happen now.
-async fn held_units(work: &Work<'_>) -> Result<Vec<Unit>> {
-    let Some(base) = work.base.as_ref().filter(|_| work.run.accept_deletions) else { return Ok(Vec::new()) };
-    let held: Vec<(String, String)> = work.run.repository.list(base.snapshot.held).await?;
-    let askable = held.iter().filter_map(|(table, key)| {
-        let resource = resources::by_table(table).filter(|resource| resource.single.is_some())?;
-        Some(Unit::single(resource, key, Why::Missing))
-    });
-    Ok(askable.collect())
 }
 
 /// Listens until nothing happens any more. What a stream has missed is searched for.

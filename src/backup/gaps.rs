@@ -41,6 +41,13 @@ impl Gaps {
         }
     }
 
+    /// Nobody's word holds for a gap any more.
+    pub(super) fn withdraw(&mut self, table: &str, scope: &str, gid: &str) {
+        if let Some(gap) = self.0.get_mut(&(table.to_owned(), scope.to_owned(), gid.to_owned())) {
+            gap.accepted = None;
+        }
+    }
+
     /// Nothing of `table` hangs below `gid`.
     pub(super) fn close_below(&mut self, table: &str, gid: &str) {
         if !self.0.is_empty() {

@@ -37,6 +37,8 @@ pub(super) struct Row {
     pub(super) ordinal: u32,
     pub(super) hash: Hash,
     pub(super) at: At,
+    /// Whether it stands for a row of the base snapshot that is elsewhere.
+    pub(super) supersedes: bool,
     /// `modified_at` in microseconds; the least number where there is none.
     pub(super) modified: i64,
     pub(super) parent: Option<Box<str>>,
@@ -150,7 +152,7 @@ impl Row {
             At::Open => (1, Position { part: 0, row: 0 }),
         };
         let mut bytes = Vec::with_capacity(72);
-        bytes.push(tag);
+        bytes.push(tag | u8::from(self.supersedes) << 1);
         bytes.extend(position.part.to_le_bytes());
         bytes.extend(position.row.to_le_bytes());
         bytes.extend(self.ordinal.to_le_bytes());
@@ -176,14 +178,12 @@ impl Row {
                 None => None,
             };
             let position = Position { part: u32::from_le_bytes(*part), row: u32::from_le_bytes(*row) };
-            let at = match tag {
-                0 => At::Part(position),
-                _ => At::Open,
-            };
+            let at = if tag & 1 == 0 { At::Part(position) } else { At::Open };
             Some(Self {
                 ordinal: u32::from_le_bytes(*ordinal),
                 hash: Hash::from(*hash),
                 at,
+                supersedes: tag & 2 != 0,
                 modified: i64::from_le_bytes(*modified),
                 parent,
             })
@@ -213,14 +213,12 @@ mod tests {
 
     #[test]
     fn a_row_reads_back_as_it_was_written() {
-        for parent in [None, Some("17".into()), Some("".into())] {
-            let row = Row {
-                ordinal: 7,
-                hash: Hash::of(b"x"),
-                at: At::Part(Position { part: 3, row: 9 }),
-                modified: modified(None),
-                parent,
-            };
+        let sealed = At::Part(Position { part: 3, row: 9 });
+        for (parent, at, supersedes) in
+            [(None, sealed, false), (Some("17".into()), At::Open, true), (Some("".into()), sealed, true)]
+        {
+            let hash = Hash::of(b"x");
+            let row = Row { ordinal: 7, hash, at, supersedes, modified: modified(None), parent };
             assert_eq!(Row::decode(&row.encode()).expect("valid"), row);
         }
         assert!(Row::decode(b"short").is_err());

@@ -102,6 +102,33 @@ pub(super) async fn without_gone(work: &mut Work<'_>) -> Result<Vec<Unit>> {
     Ok(left)
 }
 
+/// What asks for the deletions that were held back, when they may happen now: each by itself, a relation by the listing
+/// of its parent, and what goes with a parent that is asked for not at all.
+pub(super) async fn held_units(work: &mut Work<'_>) -> Result<Vec<Unit>> {
+    let Some(base) = work.base.as_ref().filter(|_| work.run.accept_deletions) else { return Ok(Vec::new()) };
+    let held: BTreeSet<(String, String)> = work.run.repository.list(base.snapshot.held).await?;
+    let (mut units, mut parents) = (Vec::new(), BTreeSet::new());
+    for resource in resources::ALL.iter().copied() {
+        let keys = held.iter().filter(|(table, _)| table == resource.table).map(|(_, key)| &**key);
+        if resource.goes_with_parent {
+            work.stage.fetch(resource, keys.clone()).await?;
+        }
+        for key in keys {
+            let parent = work.stage.parent(resource, key)?.filter(|_| resource.goes_with_parent);
+            let is_held =
+                |above: &Resource, parent: &str| held.contains(&(above.table.into(), parent.into()));
+            match parent {
+                Some(parent) if resources::tables_above(resource).any(|above| is_held(above, &parent)) => {}
+                Some(parent) if resource.single.is_none() => _ = parents.insert((resource.place(), parent)),
+                _ if resource.single.is_some() => units.push(Unit::single(resource, key, Why::Missing)),
+                _ => {}
+            }
+        }
+    }
+    let listings = parents.iter().flat_map(|(place, parent)| Unit::proving(resources::ALL[*place], parent));
+    Ok(units.into_iter().chain(listings).collect())
+}
+
 fn parent_is_gone(work: &Work<'_>, resource: &Resource, row: &Missing) -> bool {
     let Some(parent) = &row.parent else { return false };
     above(resource).any(|above| work.stage.is_gone(above, parent))

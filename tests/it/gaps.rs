@@ -1,7 +1,13 @@
 //! What cannot be read is named, and nothing else suffers for it.
 
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use asana_backup::backup::{self, Accept, Outcome};
 use asana_backup::error::ErrorKind;
-use asana_simulator::{Fault, FaultKind, Options};
+use asana_backup::model::{Acceptance, Gap, RunId};
+use asana_simulator::{Fault, FaultKind, Options, Size};
+use chrono::{DateTime, Utc};
 
 use crate::world::World;
 
@@ -9,9 +15,38 @@ fn status(path: &str, status: u16) -> Fault {
     Fault { path: path.into(), kind: FaultKind::Status { status, retry_after: None }, ..Fault::default() }
 }
 
+fn small() -> World {
+    World::new(Options { size: Size::Tasks(20), ..Options::default() })
+}
+
 fn task_with_stories(world: &World) -> String {
     let stories = world.simulator.truth("stories", None);
     stories[0]["target"]["gid"].as_str().expect("a gid").to_owned()
+}
+
+/// Accepts the gaps about an object, or all; says in which snapshot, and which.
+pub(crate) async fn accept(
+    world: &World,
+    gid: Option<&str>,
+    until: Option<DateTime<Utc>>,
+) -> (u64, Vec<Gap>) {
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let at = world.clock.now();
+    let (by, reason) = ("ada@elsewhere".to_owned(), "it is private".to_owned());
+    let acceptance = Acceptance { by, reason, at, until };
+    let word = Accept { table: None, scope: None, gid: gid.map(str::to_owned), acceptance };
+    let milliseconds = at.timestamp_millis().unsigned_abs();
+    let id = RunId(ulid::Ulid::from_parts(milliseconds, 7));
+    let accepted = backup::accept(&world.repository().await, &world.clock, id, &word).await;
+    let (number, gaps) = accepted.expect("there are such gaps");
+    (number.0, gaps)
+}
+
+/// The one gap that there is.
+#[track_caller]
+fn only(outcome: &Outcome) -> &Gap {
+    let [gap] = &outcome.gaps[..] else { panic!("{:?}", outcome.gaps) };
+    gap
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,4 +159,226 @@ async fn a_404_on_the_listing_of_something_alive_is_a_gap() {
     let outcome = world.run().await;
     assert_eq!(outcome.gaps.len(), 1);
     assert_eq!(outcome.gaps[0].status, 404);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whatever_is_refused_is_a_gap_that_says_what_was_asked_and_what_was_answered() {
+    let reset = || FaultKind::Reset;
+    let code = |status| FaultKind::Status { status, retry_after: None };
+    for (kind, status) in [
+        (code(402), 402),
+        (code(403), 403),
+        (code(404), 404),
+        (code(451), 451),
+        (code(500), 500),
+        (code(503), 503),
+        (reset(), 0),
+    ] {
+        let world = small();
+        let task = task_with_stories(&world);
+        let path = format!("/tasks/{task}/stories");
+        let mut fault = Fault { path, kind: kind.clone(), ..Fault::default() };
+        world.simulator.fault(fault.clone());
+        // A listing without which a backup is still worth something.
+        "/workspaces/*/tags".clone_into(&mut fault.path);
+        let is_root = status != 402;
+        if is_root {
+            world.simulator.fault(fault);
+        }
+        let began_at = world.clock.now();
+        let outcome = world.run().await;
+        let about = |gap: &Gap| (gap.table.clone(), gap.scope.clone(), gap.gid.clone());
+        let story = ("stories".to_owned(), "getStoriesForTask".to_owned(), task);
+        let tags = ("tags".to_owned(), "getTagsForWorkspace".to_owned(), world.simulator.organization());
+        let expected = if is_root { vec![story, tags] } else { vec![story] };
+        assert_eq!(outcome.gaps.iter().map(about).collect::<Vec<_>>(), expected, "{kind:?}");
+        for gap in &outcome.gaps {
+            assert_eq!(gap.status, status, "{gap:?}");
+            assert!(!gap.phrase.is_empty(), "{gap:?}");
+            assert!(began_at < gap.first_seen && gap.first_seen == gap.last_seen, "{gap:?}");
+            assert!(gap.accepted.is_none());
+            assert!(!outcome.tables[&gap.table].proof.complete);
+        }
+        assert_eq!((outcome.new_gaps, outcome.complete), (expected.len() as u64, false));
+        world.assert_table_equals_truth(1, "tasks").await;
+        world.assert_table_equals_truth(1, "projects").await;
+        world.assert_whole(1).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_object_that_cannot_be_read_is_a_gap_and_its_row_stays() {
+    for code in [402, 403, 451, 500] {
+        let mut world = small();
+        world.run().await;
+        world.full = false;
+        let task = task_with_stories(&world);
+        let before = world.rows(1, "tasks").await;
+        world.simulator.rename_task(&task, "another name");
+        world.simulator.fault(status(&format!("/tasks/{task}"), code));
+        let outcome = world.run().await;
+        let gap = only(&outcome);
+        assert_eq!((&*gap.table, &*gap.scope, &*gap.gid), ("tasks", "getTask", &*task));
+        assert_eq!((gap.status, outcome.new_gaps), (code, 1));
+        assert_eq!(world.rows(2, "tasks").await[&task], before[&task]);
+        world.simulator.clear_faults();
+        let healed = world.run().await;
+        assert!(healed.complete && healed.gaps.is_empty(), "{:?}", healed.gaps);
+        assert!(world.rows(3, "tasks").await[&task].raw.contains("another name"));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_walks_nothing_asks_about_gaps_again_and_closes_those_that_are_answered() {
+    let mut world = small();
+    let task = task_with_stories(&world);
+    world.simulator.fault(status(&format!("/tasks/{task}/stories"), 403));
+    let first = world.run().await;
+    world.full = false;
+    let second = world.run().await;
+    let third = world.run().await;
+    assert!(third.plan.starts_with("walk nothing"), "{}", third.plan);
+    let (one, two, three) = (only(&first), only(&second), only(&third));
+    assert_eq!((two.first_seen, three.first_seen), (one.first_seen, one.first_seen));
+    assert!(one.last_seen < two.last_seen && two.last_seen < three.last_seen, "{one:?} {two:?} {three:?}");
+    assert_eq!((second.new_gaps, third.new_gaps), (0, 0));
+    let below = |row: &crate::world::Row| row.parent.as_deref() == Some(&*task);
+    assert!(!world.rows(3, "stories").await.values().any(below));
+    world.simulator.clear_faults();
+    let healed = world.run().await;
+    assert!(healed.plan.starts_with("walk nothing"), "{}", healed.plan);
+    assert!(healed.gaps.is_empty() && healed.complete && healed.tables["stories"].proof.complete);
+    world.assert_equals_truth(4).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_accepted_gap_counts_no_more_until_its_time_is_over_and_the_snapshot_says_whose_word_it_is() {
+    let mut world = small();
+    let task = task_with_stories(&world);
+    world.simulator.fault(status(&format!("/tasks/{task}/stories"), 403));
+    let first = world.run().await;
+    let until = world.clock.now() + chrono::Duration::hours(2);
+    let (number, accepted) = accept(&world, Some(&task), Some(until)).await;
+    let snapshot = world.snapshot(number).await;
+    assert!(snapshot.complete && number == 2, "nothing else is lacking");
+    let kept: Vec<Gap> = world.repository().await.list(snapshot.gaps).await.expect("gaps");
+    assert_eq!(kept, accepted);
+    let word = kept[0].accepted.clone().expect("it is accepted");
+    assert_eq!((&*word.by, &*word.reason, word.until), ("ada@elsewhere", "it is private", Some(until)));
+    assert_eq!(Gap { accepted: None, ..kept[0].clone() }, *only(&first), "only the word is new");
+
+    let second = world.run().await;
+    assert_eq!((second.new_gaps, second.complete), (0, true));
+    assert_eq!(only(&second).accepted.as_ref(), Some(&word), "a run keeps it");
+    assert!(!second.tables["stories"].proof.complete, "it is lacking all the same");
+
+    world.full = false;
+    let walks_nothing = world.run().await;
+    assert_eq!((walks_nothing.new_gaps, walks_nothing.complete), (0, true));
+    tokio::time::sleep(Duration::from_hours(2)).await;
+    let third = world.run().await;
+    assert_eq!((third.new_gaps, third.complete), (1, false));
+    assert_eq!(only(&third).first_seen, only(&first).first_seen);
+    world.simulator.clear_faults();
+    assert!(world.run().await.complete);
+    // Closed, it is forgotten with the word: the next is another one.
+    world.simulator.fault(status(&format!("/tasks/{task}/stories"), 403));
+    let again = world.reconcile().await;
+    assert_eq!((again.new_gaps, only(&again).accepted.is_none()), (1, true));
+    world.assert_verifies().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_more_gap_is_news_and_those_before_it_are_not() {
+    let world = small();
+    let task = task_with_stories(&world);
+    world.simulator.fault(status(&format!("/tasks/{task}/stories"), 403));
+    world.run().await;
+    accept(&world, None, None).await;
+    let other = world.simulator.truth("stories", None).iter().find_map(|story| {
+        let other = story["target"]["gid"].as_str().expect("a gid");
+        (other != task).then(|| other.to_owned())
+    });
+    world.simulator.fault(status(&format!("/tasks/{}/stories", other.expect("another task")), 403));
+    let before = world.rows(1, "stories").await;
+    let outcome = world.run().await;
+    assert_eq!((outcome.gaps.len(), outcome.new_gaps, outcome.complete), (2, 1, false));
+    let after = world.rows(outcome.snapshot.0, "stories").await;
+    assert_eq!(after, before, "what was read before is still there");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_that_is_not_there_cannot_be_accepted_nor_any_while_a_run_is_unfinished() {
+    let world = small();
+    let task = task_with_stories(&world);
+    world.simulator.fault(status(&format!("/tasks/{task}/stories"), 403));
+    world.run().await;
+    let at = world.clock.now();
+    let acceptance = Acceptance { by: "a".into(), reason: "b".into(), at, until: None };
+    let word = |gid: &str| Accept {
+        table: Some("stories".into()),
+        scope: Some("getStoriesForTask".into()),
+        gid: Some(gid.into()),
+        acceptance: acceptance.clone(),
+    };
+    let repository = world.repository().await;
+    let id = RunId(ulid::Ulid::from_parts(1, 1));
+    let none = backup::accept(&repository, &world.clock, id, &word("1")).await.expect_err("no such gap");
+    assert_eq!(none.kind(), ErrorKind::Config);
+    world.line.live(Duration::from_secs(20), None);
+    assert!(tokio::time::timeout(Duration::from_secs(60), world.try_run_now()).await.is_err());
+    let busy =
+        backup::accept(&repository, &world.clock, id, &word(&task)).await.expect_err("a run is at work");
+    assert_eq!(busy.kind(), ErrorKind::Conflict);
+    assert_eq!(world.numbers().await, [1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_cannot_be_listed_any_more_keeps_its_rows() {
+    for (path, code, listing) in [
+        ("/portfolios", 402, None),
+        ("/portfolios", 403, Some("getPortfolios")),
+        ("/portfolios*", 402, None),
+        ("/portfolios*", 500, Some("getPortfolios")),
+        ("/portfolios/*/items", 402, Some("getItemsForPortfolio")),
+    ] {
+        let world = small();
+        world.run().await;
+        let before = [world.rows(1, "portfolios").await, world.rows(1, "portfolio_items").await];
+        world.simulator.fault(status(path, code));
+        let outcome = world.run().await;
+        let after = [world.rows(2, "portfolios").await, world.rows(2, "portfolio_items").await];
+        assert_eq!(after, before, "{path} {code}");
+        // A listing of the organization's that costs money is no gap: the plan does not have the table.
+        let proof = &outcome.tables["portfolios"].proof;
+        assert_eq!(proof.available, listing.is_some(), "{path} {code}: {proof:?}");
+        let listings = outcome.gaps.iter().map(|gap| &*gap.scope).filter(|scope| *scope != "getPortfolio");
+        assert_eq!(listings.collect::<BTreeSet<_>>(), listing.into_iter().collect(), "{path} {code}");
+        world.simulator.clear_faults();
+        assert!(world.run().await.complete, "{path} {code}");
+        world.assert_equals_truth(3).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_goes_with_what_it_was_about() {
+    for (what, listing) in [("", false), ("/stories", true)] {
+        for full in [true, false] {
+            let mut world = small();
+            world.run().await;
+            let task = task_with_stories(&world);
+            world.simulator.fault(status(&format!("/tasks/{task}{what}"), 403));
+            world.simulator.touch_task(&task);
+            world.full = listing;
+            assert!(world.run().await.new_gaps > 0);
+            world.simulator.delete_task(&task);
+            world.simulator.clear_faults();
+            world.full = full;
+            let outcome = world.run().await;
+            assert!(outcome.gaps.is_empty() && outcome.complete, "{:?}", outcome.gaps);
+            assert!(!world.rows(3, "tasks").await.contains_key(&task));
+            let below = |row: &crate::world::Row| row.parent.as_deref() == Some(&*task);
+            assert!(!world.rows(3, "stories").await.values().any(below));
+        }
+    }
 }

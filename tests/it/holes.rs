@@ -18,7 +18,7 @@ fn mini() -> World {
 }
 
 /// The snapshot after the latest, as a forger would make it: everything about it fits together.
-async fn forged(world: &World, forge: impl FnOnce(&mut Snapshot)) -> Snapshot {
+pub(crate) async fn forged(world: &World, forge: impl FnOnce(&mut Snapshot)) -> Snapshot {
     let latest = world.repository().await.latest().await.expect("readable").expect("a snapshot");
     let mut next = latest.snapshot.clone();
     next.number = SnapshotNumber(next.number.0 + 1);
@@ -30,7 +30,7 @@ async fn forged(world: &World, forge: impl FnOnce(&mut Snapshot)) -> Snapshot {
     next
 }
 
-async fn commit(world: &World, snapshot: &Snapshot) {
+pub(crate) async fn commit(world: &World, snapshot: &Snapshot) {
     let repository = world.repository().await;
     repository.commit(snapshot).await.expect("committed");
     repository.publish(snapshot).await.expect("published");

@@ -10,6 +10,7 @@ use asana_simulator::{EventsPlan, Options, Size};
 use chrono::TimeDelta;
 use serde_json::Value;
 
+use crate::holes::{commit, forged};
 use crate::world::World;
 
 /// A way to learn what changed.
@@ -205,4 +206,32 @@ async fn a_walk_of_hours_stops_to_listen_at_least_every_hour() {
         );
         assert!(longest <= TimeDelta::hours(1), "{lane:?}: nobody listened for {longest}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_of_other_tables_or_of_another_version_walks_everything_anew() {
+    let mut world = LANES[0].world(7).await;
+    world.filters.tables = vec!["users".into(), "tasks".into()];
+    let fewer = world.run().await;
+    assert!(fewer.plan.contains("walk everything (the filters are others)"), "{}", fewer.plan);
+    world.simulator.rename_project(&some(&world, "projects", 0), "another name");
+    world.simulator.delete_story(&some(&world, "stories", 4));
+    world.filters.tables = Vec::new();
+    let all = world.run().await;
+    assert!(all.plan.contains("walk everything (the filters are others)"), "{}", all.plan);
+    world.assert_equals_truth(all.snapshot.0).await;
+    assert!(all.complete, "{:?}", all.tables);
+    let quiet = world.run().await;
+    assert!(quiet.plan.contains("walk nothing"), "{}", quiet.plan);
+
+    let user = some(&world, "users", 0);
+    world.simulator.lose_events(Some(1.0));
+    world.simulator.rename_user(&user, "Somebody Else");
+    let earlier = forged(&world, |snapshot| snapshot.resources = resources::VERSION + 1).await;
+    commit(&world, &earlier).await;
+    let other = world.run().await;
+    assert!(other.plan.contains("walk everything (this version reads other fields)"), "{}", other.plan);
+    assert_eq!(world.snapshot(other.snapshot.0).await.resources, resources::VERSION);
+    world.assert_equals_truth(other.snapshot.0).await;
+    assert!(world.run().await.plan.contains("walk nothing"));
 }

@@ -212,14 +212,31 @@ fn a_config_file_is_found_in_the_users_usual_place_and_serves_several_organizati
 }
 
 #[test]
-fn new_gaps_are_exit_3_once() {
+fn new_gaps_are_exit_3_once_and_accepted_ones_are_listed_with_whose_word_it_is_until_its_day_is_over() {
     let served = Served::start(&[]);
     let fault =
         r#"{"path":"/tasks/*/stories","kind":{"status":{"status":403,"retry_after":null}},"every":9}"#;
     served.control("POST", "faults", fault);
     ends(&served.run(&["run"]), 3);
+    // Those that were refused are from here on.
+    served.control("DELETE", "faults", "");
+    served.control("POST", "faults", &fault.replace(",\"every\":9", ""));
+    ends(&served.run(&["run"]), 0);
+    let accept =
+        |more: &[&str]| served.run(&[&["gaps", "accept", "--reason", "it is private"], more].concat());
+    ends(&accept(&["--scope", "getTask"]), 10);
+    ends(&accept(&["--table", "stories", "--until", "2001-01-31"]), 0);
+    ends(&served.run(&["run"]), 3);
+    ends(&accept(&[]), 0);
+    let run = json(&served.run(&["run", "--output", "json"]));
+    assert_eq!((&run["complete"], &run["new_gaps"]), (&Value::from(true), &Value::from(0)));
+    let gap = json(&served.run(&["gaps", "--output", "json"]));
+    assert_eq!(gap["accepted"]["reason"], "it is private");
+    assert!(gap["accepted"]["by"].as_str().is_some_and(|by| by.contains('@')), "{gap}");
+    assert!(ends(&served.run(&["gaps"]), 0).contains("it is private"));
     served.control("DELETE", "faults", "");
     ends(&served.run(&["run"]), 0);
+    assert!(ends(&served.run(&["gaps"]), 0).contains("has no gap"));
 }
 
 #[test]

@@ -80,6 +80,17 @@ async fn other_terms_start_anew() {
     assert!(world.rows(1, "tasks").await.is_empty(), "what the other run read does not count");
 }
 
+/// Whatever snapshots a first copy commits, each row is counted in one of them.
+async fn assert_counted_once(world: &World) {
+    let (mut seen, mut new, mut rows) = (0, 0, 0);
+    for number in world.numbers().await {
+        let counts = world.snapshot(number).await.tables["tasks"].counts;
+        (seen, new, rows) = (seen + counts.seen, new + counts.new, counts.rows);
+        assert_eq!(counts.unchanged, 0, "snapshot {number}");
+    }
+    assert_eq!((seen, new), (rows, rows));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_first_copy_that_takes_long_commits_as_it_goes() {
     let mut world = World::new(slow());
@@ -99,6 +110,7 @@ async fn a_first_copy_that_takes_long_commits_as_it_goes() {
         rows = counted;
     }
     assert!(rows > 0, "nothing was of use before the end");
+    assert_counted_once(&world).await;
     assert!(outcome.complete);
     world.assert_equals_truth(number).await;
     world.assert_verifies().await;
@@ -116,6 +128,7 @@ async fn a_first_copy_killed_between_its_commits_goes_on() {
         let outcome = world.run().await;
         assert!(outcome.complete);
         world.assert_equals_truth(outcome.snapshot.0).await;
+        assert_counted_once(&world).await;
         world.assert_verifies().await;
         let again = world.run().await;
         assert_eq!(again.parts, 0, "killed after {seconds} s: it is all there once");

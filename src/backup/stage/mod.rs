@@ -57,19 +57,11 @@ struct Staged {
     is_looked_up: bool,
     added: Vec<StagedPart>,
     deletes: Vec<Position>,
-    open: HashMap<Box<str>, Open>,
+    open: HashMap<Box<str>, Record>,
     open_bytes: usize,
     counts: Counts,
     /// Rows in the live parts.
     live_rows: u64,
-}
-
-/// A record in an open part.
-#[derive(Debug)]
-struct Open {
-    record: Record,
-    /// Whether the base snapshot has another version of it.
-    is_known: bool,
 }
 
 /// A record that is proven gone.
@@ -225,7 +217,8 @@ impl Stage {
             let ordinal = self.index.next_ordinal()?;
             self.began.push(0);
             let modified = modified(row.modified_at);
-            rows.push((row.key, Row { ordinal, hash: row.hash, at, modified, parent: row.parent }));
+            let (hash, parent) = (row.hash, row.parent);
+            rows.push((row.key, Row { ordinal, hash, at, supersedes: false, modified, parent }));
         }
         self.index.put(place, rows.iter().map(|(key, row)| (&**key, row.clone())))?;
         Ok(live)
@@ -329,11 +322,11 @@ impl Stage {
         if known.hash == record.hash {
             return Ok(Observed::Unchanged);
         }
-        let mut is_known = false;
+        let mut supersedes = known.supersedes;
         match known.at {
             At::Part(position) => {
-                is_known = (position.part as usize) < table.live;
-                if is_known {
+                if (position.part as usize) < table.live {
+                    supersedes = true;
                     table.counts.changed += 1;
                     // It counted as unchanged when this run first met it.
                     table.counts.unchanged = table.counts.unchanged.saturating_sub(1);
@@ -342,7 +335,7 @@ impl Stage {
             }
             At::Open => {}
         }
-        self.open(record, known.ordinal, is_known)?;
+        self.open(record, known.ordinal, supersedes)?;
         Ok(Observed::Changed)
     }
 
@@ -361,12 +354,13 @@ impl Stage {
         Ok(())
     }
 
-    fn open(&mut self, record: Record, ordinal: u32, is_known: bool) -> Result<()> {
+    fn open(&mut self, record: Record, ordinal: u32, supersedes: bool) -> Result<()> {
         let place = record.resource.place();
         let row = Row {
             ordinal,
             hash: record.hash,
             at: At::Open,
+            supersedes,
             modified: modified(record.modified_at),
             parent: record.parent.clone(),
         };
@@ -376,14 +370,11 @@ impl Stage {
         table.open_bytes += bytes;
         self.open_bytes += bytes;
         let key = record.key.clone();
-        let older = table.open.remove(&key);
-        if let Some(older) = &older {
-            let bytes = size(&older.record);
+        if let Some(older) = table.open.insert(key, record) {
+            let bytes = size(&older);
             table.open_bytes -= bytes;
             self.open_bytes -= bytes;
         }
-        let is_known = is_known || older.is_some_and(|older| older.is_known);
-        table.open.insert(key, Open { record, is_known });
         Ok(())
     }
 
@@ -409,7 +400,7 @@ impl Stage {
         let table = &mut self.tables[place];
         self.open_bytes -= std::mem::take(&mut table.open_bytes);
         let open = std::mem::take(&mut table.open);
-        let mut records: Vec<Record> = open.into_values().map(|open| open.record).collect();
+        let mut records: Vec<Record> = open.into_values().collect();
         records.sort_unstable_by(|one, other| one.key.cmp(&other.key));
         let part = u32::try_from(table.parts.len()).map_err(|_| too_many_rows())?;
         self.index.sealed(place, part, records.iter().map(|record| &*record.key))?;
@@ -521,9 +512,15 @@ impl Stage {
         self.tables[resource.place()].counts
     }
 
-    /// Leaves what is proven gone as it is.
-    pub(super) fn hold(&mut self) -> Vec<(&'static Resource, Box<str>)> {
-        let held = std::mem::take(&mut self.gone);
+    /// Leaves what is proven gone as it is, as far as `holds` says so; says what that is.
+    pub(super) fn hold(
+        &mut self,
+        holds: impl Fn(&'static Resource, &str) -> bool,
+    ) -> Vec<(&'static Resource, Box<str>)> {
+        let (held, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.gone)
+            .into_iter()
+            .partition(|((place, key), _)| holds(resources::ALL[*place], key));
+        self.gone = gone;
         held.into_keys().map(|(place, key)| (resources::ALL[place], key)).collect()
     }
 
@@ -539,7 +536,7 @@ impl Stage {
             let is_known = match row.at {
                 At::Part(position) => {
                     table.deletes.push(position);
-                    let is_known = (position.part as usize) < table.live;
+                    let is_known = row.supersedes || (position.part as usize) < table.live;
                     if is_known {
                         sealed
                             .entry((place, position.part))
@@ -549,14 +546,14 @@ impl Stage {
                     is_known
                 }
                 At::Open => match table.open.remove(&key) {
-                    Some(open) => {
-                        let bytes = size(&open.record);
+                    Some(record) => {
+                        let bytes = size(&record);
                         table.open_bytes -= bytes;
                         self.open_bytes -= bytes;
-                        if open.is_known {
-                            last.push(Last::of(open.record, gone.proof));
+                        if row.supersedes {
+                            last.push(Last::of(record, gone.proof));
                         }
-                        open.is_known
+                        row.supersedes
                     }
                     None => false,
                 },
@@ -616,8 +613,10 @@ impl Stage {
         if is_last && is_touched { self.compacted(resource, ready).await } else { Ok(ready) }
     }
 
-    /// What was ready is committed: from here on it is what readings are compared with.
+    /// What was ready is committed: from here on it is what readings are compared with. With the files of deletes that
+    /// the commit brought, table by table; none, where the tables were opened with them.
     pub(super) fn committed(&mut self, deletes: Vec<Vec<Part>>) {
+        let deletes = deletes.into_iter().chain(std::iter::repeat_with(Vec::new));
         for (table, deletes) in self.tables.iter_mut().zip(deletes) {
             table.live = table.parts.len();
             table.added.clear();
@@ -661,3 +660,6 @@ pub(super) async fn blocking<T: Send + 'static>(
 fn too_many_rows() -> Error {
     Error::new(ErrorKind::Corrupt, "a part has more rows than this program ever writes")
 }
+
+#[cfg(test)]
+mod tests;
