@@ -5,7 +5,8 @@
 
 Each way has a first copy of its own. Every measurement goes on from that same copy, with a simulator of the same seed that
 was started anew, so that no earlier edit is seen again. Each changed task gets another description, or a comment, in turn.
-Nothing is walked, since the first copy is not a day old. `--daily` measures instead the run of a day on which a seventh is
+Nothing is walked, since the first copy is not a day old. The first runs after a first copy that change anything also merge its
+parts: they are measured on their own. `--daily` measures instead the run of a day on which a seventh is
 walked; it needs `faketime`, since the first copy must be a day old. Needs nothing else but Python.
 """
 
@@ -26,20 +27,33 @@ LANES = {
 }
 AT_ONCE = ("--event-delay", "0", "--search-lag", "0")
 # A run is due for its share of the walk 23 hours after the last; a token of an event stream dies after 24.
+RUNS_THAT_MERGE = 20
 A_DAY_AGO = ("faketime", "-f", "-1410m")
 
 
 class Lane:
     """One way to learn what changed, and its first copy."""
 
-    def __init__(self, options, name, folder, prefix=()):
+    def __init__(self, options, name, folder, some, prefix=()):
         self.options, self.name = options, name
         self.config = common.write_config(folder)
         self.repository = os.path.join(folder, "repository")
         self.base = os.path.join(folder, "base")
         with self.simulator(prefix) as simulator:
             self.first = self.run(simulator, prefix)
+            self.merging = self.merge(simulator, some)
         os.rename(self.repository, self.base)
+
+    def merge(self, simulator, some):
+        """Runs with these tasks changed, until the parts of the first copy are merged."""
+        runs = []
+        for number in range(RUNS_THAT_MERGE):
+            for task in some:
+                simulator.control(f"edit?kind=touch_task&gid={task}&text={number}").read()
+            runs.append(self.run(simulator))
+            if runs[-1][0]["bytes"] < 2**20:
+                break
+        return runs[:-1]
 
     def simulator(self, prefix=()):
         flags = (*AT_ONCE, *LANES[self.name])
@@ -86,8 +100,10 @@ def main():
     print("|---|--:|--:|--:|--:|--:|--:|---|")
     for name in options.lanes:
         with tempfile.TemporaryDirectory() as folder:
-            lane = Lane(options, name, folder, A_DAY_AGO if options.daily else ())
+            lane = Lane(options, name, folder, tasks[:10], A_DAY_AGO if options.daily else ())
             show(name, "first copy", [lane.first])
+            if lane.merging:
+                show(name, f"10, and merging ({len(lane.merging)} runs)", lane.merging)
             for count in options.edits:
                 some = tasks[:: len(tasks) // count or 1][:count] if count else []
                 show(name, count, [lane.changed(some) for _ in range(options.times)])
