@@ -10,29 +10,9 @@ The second run reads everything again; `--edits N` lets the organization live in
 import argparse
 import json
 import os
-import subprocess
-import sys
 import tempfile
-import urllib.request
 
-CONFIG = """
-[pace]
-requests_per_minute = 4000000000
-searches_per_minute = 4000000000
-in_flight = 50
-"""
-
-
-def measured(command, environment):
-    """Runs a command; gives its standard output, wall seconds, CPU seconds and peak resident MiB."""
-    began = os.times().elapsed
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=sys.stderr, text=True)
-    output = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status != 0:
-        sys.exit(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
-    wall = os.times().elapsed - began
-    return output, wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
+import common
 
 
 def main():
@@ -43,39 +23,18 @@ def main():
     options.add_argument("--open-parts-mib", type=int, help="the budget of open parts; the default without it")
     options.add_argument("--repository", help="a new folder or s3:// URL; a temporary folder without it")
     options = options.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        config = os.path.join(folder, "config.toml")
-        with open(config, "w", encoding="utf-8") as file:
-            file.write(CONFIG)
-            if options.open_parts_mib:
-                file.write(f"[memory]\nopen_parts_mib = {options.open_parts_mib}\n")
-        simulator = subprocess.Popen(
-            [options.program, "simulate", "--listen", "127.0.0.1:0", "--size", options.size, "--token", "t"],
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        try:
-            world = json.loads(simulator.stdout.readline())
-            repository = options.repository or os.path.join(folder, "repository")
-            environment = dict(
-                os.environ,
-                ASANA_BACKUP_CONFIG=config,
-                ASANA_TOKEN="t",
-                ASANA_ORGANIZATION=world["organization"],
-                ASANA_BASE_URL=world["base_url"],
-                ASANA_BACKUP_REPOSITORY=repository,
-            )
-            for name in ("first", "second"):
-                output, wall, cpu, memory = measured([options.program, "run", "--output", "json"], environment)
-                show(name, json.loads(output), wall, cpu, memory)
-                if name == "first" and options.edits:
-                    url = f"{world['listening']}/_sim/advance?edits={options.edits}"
-                    urllib.request.urlopen(urllib.request.Request(url, method="POST")).read()
-            _, wall, cpu, memory = measured([options.program, "verify", "--deep"], environment)
-            print(f"verify --deep: {wall:.1f} s, {cpu:.1f} CPU s, {memory:.0f} MiB")
-        finally:
-            simulator.terminate()
-            simulator.wait()
+    with tempfile.TemporaryDirectory() as folder, common.simulator(options.program, options.size) as simulator:
+        budget = f"[memory]\nopen_parts_mib = {options.open_parts_mib}\n" if options.open_parts_mib else ""
+        config = common.write_config(folder, budget)
+        environment = simulator.environment(config, options.repository or os.path.join(folder, "repository"))
+        run = [options.program, "run", "--output", "json"]
+        for name, command in (("first", run), ("second", [*run, "--full"])):
+            output, wall, cpu, memory = common.measured(command, environment)
+            show(name, json.loads(output), wall, cpu, memory)
+            if name == "first" and options.edits:
+                simulator.control(f"advance?edits={options.edits}").read()
+        _, wall, cpu, memory = common.measured([options.program, "verify", "--deep"], environment)
+        print(f"verify --deep: {wall:.1f} s, {cpu:.1f} CPU s, {memory:.0f} MiB")
 
 
 def show(name, outcome, wall, cpu, memory):
@@ -83,9 +42,10 @@ def show(name, outcome, wall, cpu, memory):
     requests = outcome["requests"]
     print(
         f"{name}: {rows} rows, {sum(requests.values())} requests in {wall:.1f} s: {rows / wall:.0f} records/s, "
-        f"{cpu:.1f} CPU s, peak {memory:.0f} MiB, {outcome['parts']} parts of {outcome['bytes'] / 2**20:.1f} MiB"
+        f"{cpu:.1f} CPU s, peak {memory:.0f} MiB, {outcome['parts']} parts of {outcome['bytes'] / 2**20:.1f} MiB",
+        flush=True,
     )
-    for operation, count in sorted(requests.items(), key=lambda item: -item[1]):
+    for operation, count in common.largest_first(requests):
         print(f"    {count:>8} {operation}")
 
 

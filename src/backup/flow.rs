@@ -6,6 +6,7 @@
 use chrono::Duration;
 use tokio::time::Instant;
 
+use crate::asana::Refusal;
 use crate::backup::index::Index;
 use crate::backup::journal::{Began, Entry, Planned, Terms};
 use crate::backup::stage::Stage;
@@ -254,9 +255,18 @@ async fn may_hear_projects(work: &mut Work<'_>, base: Option<&Snapshot>) -> Resu
     }
 }
 
-async fn poll(work: &mut Work<'_>) -> Result<std::result::Result<usize, crate::asana::Refusal>> {
+/// Asks every stream; says which told of something.
+async fn poll(work: &mut Work<'_>) -> Result<std::result::Result<Vec<Box<str>>, Refusal>> {
+    let streams = work.walk.streams();
+    poll_some(work, streams).await
+}
+
+async fn poll_some(
+    work: &mut Work<'_>,
+    streams: Vec<Box<str>>,
+) -> Result<std::result::Result<Vec<Box<str>>, Refusal>> {
     let walk = work.walk.clone();
-    work.go(|told| async move { walk.poll(&told).await }).await
+    work.go(|told| async move { walk.poll(streams, &told).await }).await
 }
 
 /// Reads what listings lead to.
@@ -315,19 +325,22 @@ async fn changes(work: &mut Work<'_>) -> Result<()> {
         Source::ProjectEvents => {
             // A project that is new to this run has a stream from here on.
             hear_projects(work, Vec::new()).await?;
-            ask_modified(work).await?;
-            listen(work, true).await
+            // What the streams told is read by then, and so is no news to the search.
+            listen(work, true).await?;
+            ask_modified(work).await
         }
         Source::Search => ask_modified(work).await,
         Source::ModifiedSince => list_modified(work).await,
     }
 }
 
-/// Listens until nothing happens any more. What a stream has missed is searched for.
+/// Listens until nothing happens any more; where nothing happened at first, what happens now is the next run's. What the
+/// organization's stream has missed is searched for.
 async fn listen(work: &mut Work<'_>, walked: bool) -> Result<()> {
+    let mut streams = work.walk.streams();
     for _ in 0..ROUNDS {
-        let heard = match poll(work).await? {
-            Ok(heard) => heard,
+        let lively = match poll_some(work, streams).await? {
+            Ok(lively) => lively,
             Err(refusal) => {
                 tracing::warn!(%refusal, "the event streams do not answer");
                 work.probed("project events", format!("refused: {refusal}")).await?;
@@ -340,9 +353,10 @@ async fn listen(work: &mut Work<'_>, walked: bool) -> Result<()> {
         let later = removal::without_gone(work).await?;
         work.want(later).await?;
         work.drain().await?;
-        if heard == 0 {
+        if lively.is_empty() {
             break;
         }
+        streams = lively;
     }
     let organization: Box<str> = work.walk.organization().into();
     let (lost, opened) = work.walk.take_deaf();

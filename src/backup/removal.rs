@@ -16,6 +16,9 @@ use crate::resources::{self, Below, Resource};
 
 /// Settles every missing row, parents before what hangs below them.
 pub(super) async fn settle(work: &mut Work<'_>) -> Result<()> {
+    // Whoever walks nothing has no use for what only helps to find records below what is there still.
+    let walks = work.planned.as_ref().is_some_and(Planned::walks);
+    let why = if walks { Why::Missing } else { Why::Changed };
     for resource in resources::ALL.iter().copied() {
         if !work.walk.scope().keeps(resource) {
             continue;
@@ -33,7 +36,7 @@ pub(super) async fn settle(work: &mut Work<'_>) -> Result<()> {
                 rows = ask.len(),
                 "asking for rows that no listing brought"
             );
-            work.want(ask.iter().map(|key| Unit::single(resource, key, Why::Missing)).collect()).await?;
+            work.want(ask.iter().map(|key| Unit::single(resource, key, why)).collect()).await?;
             work.drain().await?;
             asked.extend(ask);
         }

@@ -168,7 +168,8 @@ impl<'a> Work<'a> {
             self.stage.fetch(unit.resource, std::iter::once(&*unit.gid)).await?;
         }
         let (mut rows, mut wanted) = (Vec::with_capacity(taken.len()), Vec::new());
-        for Taken { record, lead, if_changed } in taken {
+        let walks = self.planned.as_ref().is_some_and(Planned::walks);
+        for Taken { record, mut lead, if_changed } in taken {
             // However it was read, it is no gap any more.
             self.gaps.close(unit.resource.table, unit.resource.single_operation, &lead.gid);
             let key = (record.key != lead.gid).then(|| record.key.clone());
@@ -181,6 +182,12 @@ impl<'a> Work<'a> {
             }
             self.note_none(&lead.gid, &lead.none);
             let is_news = matches!(observed, Observed::New | Observed::Changed);
+            if is_news || walks {
+                self.walk.refer(&mut lead.refers);
+            } else {
+                // They were followed when it was news. What is gone since then is not asked for in each run.
+                lead.refers.clear();
+            }
             let raw = if is_news { serde_json::value::RawValue::from_string(raw.into()).ok() } else { None };
             rows.push(Read { key, lead, raw });
         }

@@ -37,9 +37,14 @@ impl Known {
         self.read[resource.place()].contains(&number(gid))
     }
 
+    /// Whether a reference to the record may have to be followed.
+    pub(super) fn lacks(&self, resource: &Resource, gid: &str) -> bool {
+        resource.followed && !self.has(resource, gid)
+    }
+
     /// Notes a reference; says whether it is news.
     pub(super) fn refer(&mut self, resource: &Resource, gid: &str) -> bool {
-        resource.followed && !self.has(resource, gid) && self.waiting.insert((resource.place(), gid.into()))
+        self.lacks(resource, gid) && self.waiting.insert((resource.place(), gid.into()))
     }
 
     /// Takes the references to what is still not read. Each is handed out once in a run.

@@ -4,7 +4,7 @@
 //! crash between the two asks with the same token again, which is safe; the one before would be refused. A token
 //! dies within a day, so a long walk stops to listen at least every [`LISTEN_EVERY`].
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
@@ -99,23 +99,33 @@ impl Walk {
         (std::mem::take(&mut streams.lost), std::mem::take(&mut streams.opened))
     }
 
-    /// Asks every stream until it has no more to say. Says how many events there were, or how it was refused.
-    pub async fn poll(&self, told: &mpsc::Sender<Told>) -> Result<std::result::Result<usize, Refusal>> {
-        let mut streams = self.state().streams.open.clone();
-        let mut events = 0;
+    /// The streams listened to.
+    #[must_use]
+    pub fn streams(&self) -> Vec<Box<str>> {
+        self.state().streams.open.clone()
+    }
+
+    /// Asks each of `streams` until it has no more to say. Says which told of something, or how it was refused.
+    pub async fn poll(
+        &self,
+        mut streams: Vec<Box<str>>,
+        told: &mpsc::Sender<Told>,
+    ) -> Result<std::result::Result<Vec<Box<str>>, Refusal>> {
+        let mut lively = BTreeSet::new();
         for _ in 0..ANSWERS {
             let (answers, more) = match self.round(streams).await? {
                 Ok(round) => round,
                 Err(refusal) => return Ok(Err(refusal)),
             };
-            events += answers.iter().map(|answer| answer.events.len()).sum::<usize>();
+            let telling = answers.iter().filter(|answer| !answer.events.is_empty());
+            lively.extend(telling.map(|answer| answer.stream.clone()));
             self.keep(answers, told).await?;
             streams = more;
             if streams.is_empty() {
                 break;
             }
         }
-        Ok(Ok(events))
+        Ok(Ok(lively.into_iter().collect()))
     }
 
     /// Listens if it is time to.
@@ -126,7 +136,7 @@ impl Walk {
             return Ok(());
         }
         // Refused now, it will be heard later, or its token will be too old, which is noticed.
-        if let Err(refusal) = self.poll(told).await? {
+        if let Err(refusal) = self.poll(self.streams(), told).await? {
             tracing::warn!(%refusal, "an event stream does not answer");
             self.state().streams.listened_at = Some(now);
         }

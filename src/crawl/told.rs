@@ -93,7 +93,7 @@ pub struct Lead {
     pub gid: Box<str>,
     /// What is to be read below it.
     pub below: Vec<Unit>,
-    /// What it refers to and the crawl has not read, by table.
+    /// What it refers to and the crawl has not read, by table; where it was taken, what is to be followed.
     pub refers: Vec<(Box<str>, Box<str>)>,
     /// The places of the resources of which it says itself that none hang below it.
     pub none: Vec<usize>,

@@ -141,6 +141,12 @@ impl Walk {
         self.state().phase
     }
 
+    /// Notes references that are to be followed, and leaves those of them that are news.
+    pub fn refer(&self, refers: &mut Vec<(Box<str>, Box<str>)>) {
+        let known = &mut self.state().known;
+        refers.retain(|(table, gid)| resources::by_table(table).is_some_and(|other| known.refer(other, gid)));
+    }
+
     /// Takes the references to what this crawl has not read, each once in a run.
     #[must_use]
     pub fn take_referred(&self) -> Vec<(&'static Resource, Box<str>)> {
@@ -284,7 +290,7 @@ impl Walk {
         let first = state.known.first(resource, &gid);
         let mut refers = Vec::new();
         for (table, gid) in encode::references(resource, &parsed.value) {
-            if resources::by_table(table).is_some_and(|other| state.known.refer(other, &gid)) {
+            if resources::by_table(table).is_some_and(|other| state.known.lacks(other, &gid)) {
                 refers.push((table.into(), gid.into()));
             }
         }

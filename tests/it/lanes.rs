@@ -113,6 +113,58 @@ async fn what_changed_is_in_the_next_snapshot_by_whichever_lane() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_changed_task_is_read_once_however_many_tell_of_it() {
+    for lane in LANES {
+        for seed in [1, 2, 3] {
+            let world = lane.world(seed).await;
+            for nth in 0..5 {
+                world.simulator.touch_task(&some_of_a_project(&world, 3 * nth));
+            }
+            let outcome = world.run().await;
+            assert_eq!(outcome.tables["tasks"].counts.changed, 5, "{lane:?}, seed {seed}");
+            assert_eq!(
+                outcome.requests.get("getStoriesForTask"),
+                Some(&5),
+                "{lane:?}, seed {seed}: {:?}",
+                outcome.requests
+            );
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_streams_that_told_of_something_are_asked_again() {
+    let lane = LANES[1];
+    for seed in [1, 2, 3] {
+        let world = lane.world(seed).await;
+        let quiet = world.run().await.requests["getEvents"];
+        let task = some_of_a_project(&world, 3);
+        world.simulator.touch_task(&task);
+        let truth = world.simulator.truth("tasks", None);
+        let touched = truth.iter().find(|one| one["gid"] == *task).expect("it lives");
+        let projects = touched["projects"].as_array().expect("its projects").len() as u64;
+        let outcome = world.run().await;
+        assert_eq!(outcome.requests["getEvents"], quiet + projects, "seed {seed}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_quiet_run_does_not_ask_again_for_what_was_gone_before() {
+    for lane in &LANES[1..3] {
+        let options =
+            Options { size: Size::Tiny, events: lane.events, search: lane.search, ..Options::default() };
+        let mut world = World::new(options);
+        let first = world.run().await;
+        assert!(first.dangling_references > 0, "somebody who left does not answer any more");
+        world.full = false;
+        let quiet = world.run().await;
+        assert_eq!(quiet.dangling_references, 0, "{lane:?}: {:?}", quiet.requests);
+        assert!(!quiet.requests.contains_key("getTasks"), "{lane:?}: {:?}", quiet.requests);
+        world.assert_equals_truth(quiet.snapshot.0).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deleted_task_goes_at_once_where_events_tell_it_and_comes_back_with_all_that_hung_below() {
     for lane in &LANES[..2] {
         for seed in [1, 2, 3, 4] {
