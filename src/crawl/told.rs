@@ -1,7 +1,7 @@
 //! What a crawl tells as it goes: answers, and all that it needs to go on from there after a crash.
 //!
 //! Rule: what is told is complete. Whoever keeps it can bring a crawl that has lost its memory to the point where the
-//! last thing was told, see [`Walk::restore`](crate::crawl::Walk::restore).
+//! last thing was told, see [`Walk::restore_page`](crate::crawl::Walk::restore_page) and what follows it.
 
 use std::sync::Arc;
 
