@@ -26,8 +26,9 @@ LANES = {
     "modified since": ("--no-events", "--free-plan"),
 }
 AT_ONCE = ("--event-delay", "0", "--search-lag", "0")
-# A run is due for its share of the walk 23 hours after the last; a token of an event stream dies after 24.
+# More than enough: a run merges parts within a budget.
 RUNS_THAT_MERGE = 20
+# A run is due for its share of the walk 23 hours after the last; a token of an event stream dies after 24.
 A_DAY_AGO = ("faketime", "-f", "-1410m")
 
 
