@@ -108,6 +108,13 @@ pub fn oldest(coverage: &[Coverage]) -> Option<DateTime<Utc>> {
         .flatten()
 }
 
+/// The newest walk of any slice.
+#[must_use]
+pub fn newest(coverage: &[Coverage]) -> Option<DateTime<Utc>> {
+    let of_tasks = coverage.iter().filter(|one| one.scope.starts_with("tasks "));
+    of_tasks.map(|one| one.covered_at).max()
+}
+
 /// Notes that `scopes` were walked by a run that began at `at`.
 pub fn cover(coverage: &mut Vec<Coverage>, scopes: impl IntoIterator<Item = String>, at: DateTime<Utc>) {
     for scope in scopes {

@@ -20,6 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::RunId;
 use crate::repository::Repository;
 use crate::telemetry::{Progress, Readings};
+use crate::verify::{self, Report};
 
 /// The exit code of a run that committed gaps which the snapshot before did not have.
 pub const NEW_GAPS: u8 = 3;
@@ -72,6 +73,18 @@ impl Watch {
         self.client.get().map(Client::live)
     }
 
+    /// Whether it keeps still because Asana asked for patience.
+    #[must_use]
+    pub fn stands_still(&self) -> bool {
+        self.live().is_some_and(|live| live.stands_still.is_some())
+    }
+
+    /// Grows as long as the job gets on.
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        self.progress.moved() + self.live().map_or(0, |live| live.requests)
+    }
+
     /// The same, for a display.
     #[must_use]
     pub fn readings(&self) -> Readings {
@@ -96,6 +109,39 @@ pub async fn back_up(outside: &Outside, job: Job<'_>, stop: &CancellationToken) 
         begins(&job);
         let done = attempt(outside, &job, stop).await;
         ends(&job, &done);
+        done
+    };
+    whole.instrument(span).await
+}
+
+/// Verifies the repository of one organization: every object that snapshots name.
+pub async fn verify(
+    outside: &Outside,
+    name: &str,
+    organization: &Organization,
+    stop: &CancellationToken,
+) -> Result<Report> {
+    let span = tracing::info_span!("job", organization = name);
+    let whole = async {
+        let reads = async {
+            let repository = Repository::open(outside.store(organization).await?).await?;
+            let report = verify::verify(&repository, verify::Scope { snapshot: None, deep: false }).await?;
+            report.result().map(|()| report)
+        };
+        tracing::info!(gid = organization.gid, "verify begins");
+        let done = tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(Error::new(ErrorKind::Cancelled, "stopped while verifying")),
+            done = reads => done,
+        };
+        match &done {
+            Ok(report) => tracing::info!(objects = report.objects, bytes = report.bytes, "verify ends"),
+            Err(error) if error.kind() == ErrorKind::Cancelled => tracing::warn!("verify was stopped"),
+            Err(error) => {
+                let remedy = error.remedy_text().unwrap_or_default();
+                tracing::error!(exit_code = error.kind().exit_code(), %error, remedy, "verify failed");
+            }
+        }
         done
     };
     whole.instrument(span).await
