@@ -91,7 +91,7 @@ pub(super) async fn back_up(
         filters,
         id: RunId(ulid::Ulid::generate()),
         holder,
-        full: wanted.full,
+        walk: if wanted.full { backup::Walk::Everything } else { backup::Walk::WhenDue },
         accept_deletions: wanted.accept_deletions,
         reconcile: config.run.reconcile.interval(),
         commit_every: Duration::from_secs(60) * config.run.commit_every_minutes.get(),
