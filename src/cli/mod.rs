@@ -3,13 +3,12 @@
 //! Rule: results go to standard output, as text or as one JSON object a line; everything else goes to standard
 //! error. The exit code is the error kind's, 3 for a snapshot with new gaps, 0 otherwise.
 
-mod alone;
 mod arguments;
 mod check;
+mod chosen;
 #[cfg(feature = "demo")]
 mod demo;
 mod gaps;
-mod open;
 mod show;
 mod verbs;
 
@@ -25,9 +24,6 @@ use arguments::{Arguments, Command};
 
 /// How long a run may take to lay down its work when it is asked to stop; a kill is safe at any moment.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Committed, with gaps that the snapshot before did not have.
-pub(crate) const NEW_GAPS: u8 = 3;
 
 /// Does what the arguments of this process say.
 #[must_use]

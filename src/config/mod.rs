@@ -252,19 +252,24 @@ impl Config {
             )
             .remedy("name one of the config file, or give a gid together with --repository")
         })?;
-        let organization = Organization {
-            gid: wanted.to_owned(),
-            token_file: None,
-            repository,
-            base_url: asana(),
-            filters: Filters::default(),
-            store: StoreSettings::default(),
-        };
-        Ok((wanted.to_owned(), organization))
+        Ok((wanted.to_owned(), Organization::new(wanted, &repository)))
     }
 }
 
 impl Organization {
+    /// The organization `gid`, backed up to `repository`; all else by default.
+    #[must_use]
+    pub fn new(gid: &str, repository: &str) -> Self {
+        Self {
+            gid: gid.to_owned(),
+            token_file: None,
+            repository: repository.to_owned(),
+            base_url: asana(),
+            filters: Filters::default(),
+            store: StoreSettings::default(),
+        }
+    }
+
     fn lay_over(&mut self, overrides: &Overrides) {
         if let Some(repository) = &overrides.repository {
             self.repository.clone_from(repository);
