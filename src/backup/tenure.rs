@@ -115,7 +115,7 @@ async fn look_back(run: &Run, base: Option<&Committed>, terms: &Terms, before: R
     };
     match journal::read(&run.repository, &before, 1).await {
         Ok(entries) => match entries.into_iter().next() {
-            Some(Entry::Began(began)) if began.terms == *terms && same_base(&began) => {
+            Some(Entry::Began(began)) if terms.go_on_with(&began.terms) && same_base(&began) => {
                 return Ok(Tenure { run: before, segments, resumed: Some(began), heard: Vec::new() });
             }
             Some(Entry::Began(_)) => {

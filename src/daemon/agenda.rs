@@ -35,7 +35,11 @@ pub(super) struct Agenda {
 }
 
 /// The times of all jobs of an organization that are not turned off.
-pub(super) fn times(config: &Config, name: &str, organization: &Organization) -> Result<BTreeMap<Kind, Times>> {
+pub(super) fn times(
+    config: &Config,
+    name: &str,
+    organization: &Organization,
+) -> Result<BTreeMap<Kind, Times>> {
     let settings = config.schedule.with(&organization.schedule);
     let mut all = BTreeMap::new();
     for kind in Kind::ALL {
@@ -160,7 +164,8 @@ impl Agenda {
 
     /// Whether backups have to walk because nothing else does.
     pub(super) fn backups_walk(&self, now: DateTime<Utc>) -> bool {
-        !self.times.contains_key(&Kind::Reconcile) || self.late_from(Kind::Reconcile).is_some_and(|late| late <= now)
+        !self.times.contains_key(&Kind::Reconcile)
+            || self.late_from(Kind::Reconcile).is_some_and(|late| late <= now)
     }
 
     fn late_from(&self, kind: Kind) -> Option<DateTime<Utc>> {
@@ -172,7 +177,9 @@ impl Agenda {
     pub(super) fn warning(&self, now: DateTime<Utc>) -> Option<String> {
         match self.times.get(&Kind::Backup) {
             Some(times) => times.warning(now),
-            None => Some("backups are turned off: nothing is read by itself but by reconciling jobs".to_owned()),
+            None => {
+                Some("backups are turned off: nothing is read by itself but by reconciling jobs".to_owned())
+            }
         }
     }
 

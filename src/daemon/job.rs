@@ -45,8 +45,8 @@ pub struct Job<'a> {
 pub struct Wanted {
     /// Names whoever runs; without it the settings do, or user and host.
     pub holder: Option<String>,
-    /// Whether to walk everything, whatever was walked lately.
-    pub full: bool,
+    /// How much to walk, beside reading what changed.
+    pub walk: backup::Walk,
     /// Whether deletions that would be held back may happen.
     pub accept_deletions: bool,
     /// Is told the plan, once there is one.
@@ -204,7 +204,7 @@ async fn attempt(outside: &Outside, job: &Job<'_>, stop: &CancellationToken) -> 
         filters: organization.filters.clone(),
         id: RunId(ulid::Ulid::generate()),
         holder,
-        full: wanted.full,
+        walk: wanted.walk.clone(),
         accept_deletions: wanted.accept_deletions,
         reconcile: config.run.reconcile.interval(),
         commit_every: Duration::from_secs(60) * config.run.commit_every_minutes.get(),

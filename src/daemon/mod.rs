@@ -13,6 +13,7 @@ mod run;
 pub mod schedule;
 mod state;
 mod status;
+mod trial;
 mod wake;
 
 pub use job::{Job, NEW_GAPS, Wanted, Watch, back_up};

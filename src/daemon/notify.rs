@@ -29,7 +29,8 @@ impl Notify {
     /// Whom the environment names, as sd_notify(3) and sd_watchdog_enabled(3) say.
     #[must_use]
     pub fn from_environment() -> Self {
-        let of_us = std::env::var("WATCHDOG_PID").ok().is_none_or(|pid| pid == std::process::id().to_string());
+        let of_us =
+            std::env::var("WATCHDOG_PID").ok().is_none_or(|pid| pid == std::process::id().to_string());
         let usec = std::env::var("WATCHDOG_USEC").ok().and_then(|text| text.parse().ok());
         let watchdog = usec.filter(|usec| of_us && *usec > 0).map(Duration::from_micros);
         Self::to(std::env::var_os("NOTIFY_SOCKET").map(PathBuf::from), watchdog)

@@ -4,18 +4,20 @@
 //! fails or panics are the next tick's business, and what one organization meets is no other's. What it needs to know is
 //! in the repositories, so it may be killed at any moment, and be started on another machine.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
+use futures_util::future::{self, LocalBoxFuture};
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::asana::Answer;
-use crate::backup::Outcome;
+use crate::backup::{Outcome, Walk};
 use crate::config::{Config, Organization};
 use crate::daemon::agenda::Agenda;
 use crate::daemon::last::Last;
@@ -24,14 +26,11 @@ use crate::daemon::schedule::Kind;
 use crate::daemon::state::State;
 use crate::daemon::status::{Board, Ended, Running};
 use crate::daemon::wake::Call;
-use crate::daemon::{Job, Outside, Wanted, Watch, job};
+use crate::daemon::{Job, Outside, Wanted, Watch, job, trial};
 use crate::error::{Error, ErrorKind, Result};
-use crate::repository::Repository;
 
 /// How often the loop turns although nobody calls: a wall clock that is set back wakes nobody.
 const HEARTBEAT: Duration = Duration::from_secs(60);
-/// How long tokens and stores are tried before the daemon calls itself ready: a tick tries them again.
-const TRIED_FOR: Duration = Duration::from_secs(20);
 
 /// Settings, and the organizations to work on.
 pub type Chosen = (Config, Vec<(String, Organization)>);
@@ -74,9 +73,9 @@ struct Turn {
     daemon: Daemon,
     config: Arc<Config>,
     agendas: BTreeMap<String, Agenda>,
-    jobs: JoinSet<Done>,
-    /// Whose they are.
-    names: HashMap<tokio::task::Id, String>,
+    /// Those that run, with whose they are. They share the loop's task, so that a sign of life speaks for them too; what
+    /// takes the processor long has threads of its own.
+    jobs: FuturesUnordered<LocalBoxFuture<'static, (String, Done)>>,
     pulse: Option<Pulse>,
 }
 
@@ -88,8 +87,7 @@ pub async fn run(daemon: Daemon) -> Result<()> {
     let mut turn = Turn {
         config: Arc::new(Config::default()),
         agendas: BTreeMap::new(),
-        jobs: JoinSet::new(),
-        names: HashMap::new(),
+        jobs: FuturesUnordered::new(),
         pulse: daemon.notify.watchdog().map(|watchdog| Pulse::new(watchdog / 2)),
         daemon,
     };
@@ -121,7 +119,7 @@ impl Turn {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                Some(done) = self.jobs.join_next_with_id() => self.ended(done),
+                Some((name, done)) = self.jobs.next() => self.ended(&name, done),
                 call = self.daemon.calls.recv(), if is_called => match call {
                     Some(Call::Look) => {}
                     Some(Call::Reload) => self.reload().await,
@@ -182,8 +180,8 @@ impl Turn {
             async move {
                 let organization = Arc::clone(&agenda.organization);
                 let (token, last) = tokio::join!(
-                    patiently(token(outside, config, &organization)),
-                    patiently(last(outside, &organization))
+                    trial::token(outside, config, &organization),
+                    trial::last(outside, &organization)
                 );
                 if let Err(error) = token {
                     let remedy = error.remedy_text().unwrap_or_default();
@@ -198,7 +196,7 @@ impl Turn {
                 }
             }
         });
-        futures_util::future::join_all(tried).await;
+        future::join_all(tried).await;
     }
 
     fn begin_what_is_due(&mut self) {
@@ -226,39 +224,22 @@ impl Turn {
         if kind == Kind::Verify {
             self.daemon.state.verifies(&organization.gid, now);
         }
-        let of = name.clone();
-        let handle = self.jobs.spawn(async move {
-            if kind == Kind::Verify {
-                return verified(&outside, &of, &organization, &stop).await;
-            }
-            let job =
-                Job { name: &of, organization: &organization, config: &config, wanted: &wanted, watch: &watch };
-            let result = job::back_up(&outside, job, &stop).await;
-            let exit_code = job::exit_code(&result);
-            match result {
-                Ok(outcome) => {
-                    // What a snapshot says is told by the snapshot, also of those that others made meanwhile.
-                    let last = patiently(last(&outside, &organization)).await.ok();
-                    Done { outcome: Some(outcome), error: None, exit_code, last }
+        self.jobs.push(Box::pin(async move {
+            let carried_out = async {
+                if kind == Kind::Verify {
+                    return verified(&outside, &name, &organization, &stop).await;
                 }
-                Err(error) => Done { outcome: None, error: Some(error), exit_code, last: None },
-            }
-        });
-        self.names.insert(handle.id(), name);
+                let (organization, config) = (&*organization, &*config);
+                let job = Job { name: &name, organization, config, wanted: &wanted, watch: &watch };
+                backed_up(&outside, job, &stop).await
+            };
+            let done = AssertUnwindSafe(carried_out).catch_unwind().await.unwrap_or_else(|_| broke_off());
+            (name, done)
+        }));
     }
 
-    fn ended(&mut self, done: std::result::Result<(tokio::task::Id, Done), tokio::task::JoinError>) {
-        let (id, done) = match done {
-            Ok((id, done)) => (id, done),
-            Err(cause) => {
-                let error = Error::new(ErrorKind::Bug, format!("a job broke off: {cause}"));
-                tracing::error!(%error, "a job broke off");
-                let exit_code = ErrorKind::Bug.exit_code();
-                (cause.id(), Done { outcome: None, error: Some(error), exit_code, last: None })
-            }
-        };
-        let Some(name) = self.names.remove(&id) else { return };
-        let Some(agenda) = self.agendas.get_mut(&name) else { return };
+    fn ended(&mut self, name: &str, done: Done) {
+        let Some(agenda) = self.agendas.get_mut(name) else { return };
         let Some(began_at) = agenda.running.as_ref().map(|running| running.began_at) else { return };
         let ended = Ended {
             began_at,
@@ -306,7 +287,8 @@ impl Turn {
         if let Some(first) = running.next() {
             return running.fold(first, |all, one| format!("{all}; {one}"));
         }
-        let next = self.agendas.iter().filter_map(|(name, agenda)| agenda.next().map(|(at, kind)| (at, kind, name)));
+        let next =
+            self.agendas.iter().filter_map(|(name, agenda)| agenda.next().map(|(at, kind)| (at, kind, name)));
         next.min().map_or_else(
             || "nothing is scheduled".to_owned(),
             |(at, kind, name)| {
@@ -320,46 +302,50 @@ impl Turn {
         self.daemon.board.open().stopping = true;
         self.daemon.notify.stopping();
         self.daemon.notify.status("laying down the work");
-        while let Some(done) = self.jobs.join_next_with_id().await {
-            self.ended(done);
+        while let Some((name, done)) = self.jobs.next().await {
+            self.ended(&name, done);
         }
         tracing::info!("the daemon stops");
     }
 }
 
 /// How a job differs from a run that somebody types.
-fn wanted(_kind: Kind, _backups_walk: bool) -> Wanted {
-    Wanted::default()
+fn wanted(kind: Kind, backups_walk: bool) -> Wanted {
+    let walk = match kind {
+        Kind::Reconcile => Walk::Share,
+        Kind::Backup if backups_walk => Walk::WhenDue,
+        Kind::Backup | Kind::Verify => Walk::Nothing,
+    };
+    Wanted { walk, ..Wanted::default() }
 }
 
-async fn verified(outside: &Outside, name: &str, organization: &Organization, stop: &CancellationToken) -> Done {
+async fn backed_up(outside: &Outside, job: Job<'_>, stop: &CancellationToken) -> Done {
+    let result = job::back_up(outside, job, stop).await;
+    let exit_code = job::exit_code(&result);
+    match result {
+        Ok(outcome) => {
+            // What a snapshot says is told by the snapshot, also of those that others made meanwhile.
+            let last = trial::last(outside, job.organization).await.ok();
+            Done { outcome: Some(outcome), error: None, exit_code, last }
+        }
+        Err(error) => Done { outcome: None, error: Some(error), exit_code, last: None },
+    }
+}
+
+async fn verified(
+    outside: &Outside,
+    name: &str,
+    organization: &Organization,
+    stop: &CancellationToken,
+) -> Done {
     let error = job::verify(outside, name, organization, stop).await.err();
     let exit_code = error.as_ref().map_or(0, |error| error.kind().exit_code());
     Done { outcome: None, error, exit_code, last: None }
 }
 
-/// Gives up for now after a while: the next tick tries again.
-async fn patiently<T>(trial: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(TRIED_FOR, trial).await.unwrap_or_else(|_| {
-        let seconds = TRIED_FOR.as_secs();
-        Err(Error::new(ErrorKind::Unavailable, format!("no answer within {seconds} s"))
-            .remedy("none is needed if it passes: the next tick tries again"))
-    })
-}
-
-async fn token(outside: &Outside, config: &Config, organization: &Organization) -> Result<()> {
-    match outside.client(config, organization)?.get("getUser", "/users/me", &[]).await? {
-        Answer::Found(_) => Ok(()),
-        Answer::Refused(refusal) => Err(Error::new(ErrorKind::Denied, refusal.to_string())),
-    }
-}
-
-/// What the repository says of the runs before. Where there is none yet, there were none.
-async fn last(outside: &Outside, organization: &Organization) -> Result<Last> {
-    let store = outside.store(organization).await?;
-    match Repository::open(store).await {
-        Ok(repository) => Last::of(&repository).await,
-        Err(error) if error.kind() == ErrorKind::Config => Ok(Last::default()),
-        Err(error) => Err(error),
-    }
+/// What comes of a job that panics: it was one organization's, and the others go on.
+fn broke_off() -> Done {
+    let error = Error::new(ErrorKind::Bug, "the job broke off").remedy("report it, with the lines before");
+    tracing::error!(%error, "the job broke off");
+    Done { outcome: None, error: Some(error), exit_code: ErrorKind::Bug.exit_code(), last: None }
 }

@@ -68,7 +68,8 @@ impl Waker {
 /// Passes on what signals ask for.
 async fn listen(calls: mpsc::Sender<Call>) {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut reload), Ok(mut now)) = (signal(SignalKind::hangup()), signal(SignalKind::user_defined1())) else {
+    let (Ok(mut reload), Ok(mut now)) = (signal(SignalKind::hangup()), signal(SignalKind::user_defined1()))
+    else {
         tracing::warn!("SIGHUP and SIGUSR1 cannot be listened to");
         return;
     };
