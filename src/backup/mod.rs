@@ -40,7 +40,7 @@ use crate::repository::Repository;
 use crate::telemetry::Progress;
 
 pub use accept::{Accept, accept};
-pub use tenure::PATIENCE;
+pub use tenure::{PATIENCE, sign_of_life};
 pub use walk::Walk;
 
 /// What a run needs.

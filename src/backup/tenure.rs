@@ -12,7 +12,7 @@ use crate::backup::journal::{self, Began, Entry, Terms};
 use crate::crawl::StreamAnswer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{FORMAT_VERSION, RunId, SnapshotNumber};
-use crate::repository::{Claim, Committed};
+use crate::repository::{Claim, Committed, Repository};
 
 /// How long a claim is good without a sign of life. Its holder gives one a minute.
 pub const PATIENCE: Duration = Duration::minutes(15);
@@ -76,17 +76,7 @@ async fn wait_your_turn(run: &Run, last: &Claim, now: DateTime<Utc>) -> Result<(
     if last.holder == run.holder {
         return Ok(());
     }
-    let segments = journal::segments(&run.repository, &last.run).await?;
-    let mut alive_at = last.at;
-    if segments > 0 {
-        for entry in journal::read(&run.repository, &last.run, segments).await? {
-            match entry {
-                Entry::Ended => return Ok(()),
-                Entry::At(at) => alive_at = alive_at.max(at),
-                _ => {}
-            }
-        }
-    }
+    let Some(alive_at) = sign_of_life(&run.repository, last).await? else { return Ok(()) };
     if now - alive_at >= PATIENCE {
         tracing::warn!(holder = last.holder, run = %last.run, %alive_at, "taking over a claim without a sign of life");
         return Ok(());
@@ -100,6 +90,22 @@ async fn wait_your_turn(run: &Run, last: &Claim, now: DateTime<Utc>) -> Result<(
         alive_at + PATIENCE,
         last.holder
     )))
+}
+
+/// When the run of a claim last gave a sign of life; none once it has ended by itself.
+pub async fn sign_of_life(repository: &Repository, claim: &Claim) -> Result<Option<DateTime<Utc>>> {
+    let segments = journal::segments(repository, &claim.run).await?;
+    let mut alive_at = claim.at;
+    if segments > 0 {
+        for entry in journal::read(repository, &claim.run, segments).await? {
+            match entry {
+                Entry::Ended => return Ok(None),
+                Entry::At(at) => alive_at = alive_at.max(at),
+                _ => {}
+            }
+        }
+    }
+    Ok(Some(alive_at))
 }
 
 /// Whether the run `before` can go on, and what its event streams said if not.

@@ -7,13 +7,16 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::config::{Config, Organization};
 use crate::daemon::last::Last;
 use crate::daemon::schedule::{Kind, Times};
 use crate::daemon::status::{Ended, JobStatus, OrganizationStatus, Running};
 use crate::error::Result;
+
+/// How many of the next times are told.
+const UPCOMING: usize = 5;
 
 /// The jobs of one organization.
 #[derive(Debug)]
@@ -48,6 +51,24 @@ pub(super) fn times(
         all.extend(times.map(|times| (kind, times)));
     }
     Ok(all)
+}
+
+/// In words, when the jobs of an organization begin the next five times.
+pub(crate) fn upcoming(config: &Config, organization: &Organization, now: DateTime<Utc>) -> Result<String> {
+    let settings = config.schedule.with(&organization.schedule);
+    let times = times(config, &organization.gid, organization)?;
+    let mut words = Vec::new();
+    for kind in [Kind::Backup, Kind::Reconcile, Kind::Verify] {
+        let Some(times) = times.get(&kind) else {
+            words.push(format!("{kind}: never"));
+            continue;
+        };
+        let moments = times.upcoming(now, UPCOMING).into_iter();
+        let moments: Vec<_> = moments.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)).collect();
+        words.push(format!("{kind}: {} {}: {}", times.expression(), settings.timezone, moments.join(", ")));
+        words.extend(times.warning(now).filter(|_| kind == Kind::Backup));
+    }
+    Ok(format!("for the daemon\n         {}", words.join("\n         ")))
 }
 
 impl Agenda {

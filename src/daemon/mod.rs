@@ -16,6 +16,7 @@ mod status;
 mod trial;
 mod wake;
 
+pub(crate) use agenda::upcoming;
 pub use job::{Job, NEW_GAPS, Wanted, Watch, back_up};
 pub use last::Last;
 pub use notify::Notify;
