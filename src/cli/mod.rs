@@ -3,14 +3,15 @@
 //! Rule: results go to standard output, as text or as one JSON object a line; everything else goes to standard
 //! error. The exit code is the error kind's, 3 for a snapshot with new gaps, 0 otherwise.
 
-mod alone;
 mod arguments;
 mod check;
+mod chosen;
 #[cfg(feature = "demo")]
 mod demo;
 mod gaps;
-mod open;
+mod serve;
 mod show;
+mod status;
 mod verbs;
 
 use std::process::ExitCode;
@@ -25,9 +26,6 @@ use arguments::{Arguments, Command};
 
 /// How long a run may take to lay down its work when it is asked to stop; a kill is safe at any moment.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Committed, with gaps that the snapshot before did not have.
-pub(crate) const NEW_GAPS: u8 = 3;
 
 /// Does what the arguments of this process say.
 #[must_use]
@@ -50,9 +48,7 @@ pub fn main() -> ExitCode {
             code = stopped() => code,
         };
         // For a server that is the usual end.
-        if arguments.command.serves() {
-            return ExitCode::SUCCESS;
-        }
+        let code = if arguments.command.serves() { 0 } else { code };
         stop.cancel();
         match tokio::time::timeout(GRACE, work).await {
             // What was being finished is done: a commit, or something that took no time.
@@ -81,6 +77,8 @@ async fn dispatch(arguments: &Arguments, stop: &CancellationToken) -> Result<u8>
     match &arguments.command {
         Command::Run(run) => verbs::run(arguments, run, stop).await,
         Command::Gaps { command } => gaps::gaps(arguments, command.as_ref()).await,
+        Command::Daemon(daemon) => serve::serve(arguments, daemon, stop).await,
+        Command::Status { fail_if_late } => status::status(arguments, *fail_if_late).await,
         Command::Snapshots => verbs::snapshots(arguments).await,
         Command::Verify { snapshot, deep } => verbs::verify(arguments, *snapshot, *deep).await,
         Command::Check => check::check(arguments).await,
@@ -88,7 +86,7 @@ async fn dispatch(arguments: &Arguments, stop: &CancellationToken) -> Result<u8>
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo::demo(arguments, demo, stop).await,
         #[cfg(feature = "demo")]
-        Command::Simulate(simulate) => demo::simulate(simulate.clone()).await,
+        Command::Simulate(simulate) => demo::simulate(simulate.clone(), stop).await,
     }
 }
 

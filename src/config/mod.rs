@@ -4,6 +4,9 @@
 //! doc; `config/example.toml` equals the defaults (tested). Secrets are named here by file or variable and never
 //! held in anything that prints.
 
+mod files;
+mod schedule;
+
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -13,6 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::resources;
+
+pub use schedule::{DaemonSettings, OwnSchedule, ScheduleSettings};
 
 /// Where Asana answers.
 pub const ASANA: &str = "https://app.asana.com/api/1.0";
@@ -28,6 +33,10 @@ pub struct Config {
     pub organizations: BTreeMap<String, Organization>,
     /// How runs go.
     pub run: RunSettings,
+    /// When jobs begin by themselves.
+    pub schedule: ScheduleSettings,
+    /// How the daemon works.
+    pub daemon: DaemonSettings,
     /// How fast to ask.
     pub pace: Pace,
     /// How much to hold in memory.
@@ -54,6 +63,9 @@ pub struct Organization {
     /// How to reach an S3-compatible store; the usual AWS variables count too.
     #[serde(default)]
     pub store: StoreSettings,
+    /// What its schedule says instead of the one of all.
+    #[serde(default)]
+    pub schedule: OwnSchedule,
 }
 
 fn asana() -> String {
@@ -188,16 +200,6 @@ pub enum TokenSource {
 }
 
 impl Config {
-    /// Reads the settings at `path`.
-    pub fn read(path: &Path) -> Result<Self> {
-        let shown = path.display();
-        let text = std::fs::read_to_string(path).map_err(|cause| {
-            Error::new(ErrorKind::Config, format!("read {shown}: {cause}"))
-                .remedy("name an existing file with --config or ASANA_BACKUP_CONFIG")
-        })?;
-        Self::parse(&text).map_err(|error| error.doing(format!("read {shown}")))
-    }
-
     /// Reads settings from the text of a file.
     pub fn parse(text: &str) -> Result<Self> {
         let config: Self = toml::from_str(text)
@@ -252,19 +254,25 @@ impl Config {
             )
             .remedy("name one of the config file, or give a gid together with --repository")
         })?;
-        let organization = Organization {
-            gid: wanted.to_owned(),
-            token_file: None,
-            repository,
-            base_url: asana(),
-            filters: Filters::default(),
-            store: StoreSettings::default(),
-        };
-        Ok((wanted.to_owned(), organization))
+        Ok((wanted.to_owned(), Organization::new(wanted, &repository)))
     }
 }
 
 impl Organization {
+    /// The organization `gid`, backed up to `repository`; all else by default.
+    #[must_use]
+    pub fn new(gid: &str, repository: &str) -> Self {
+        Self {
+            gid: gid.to_owned(),
+            token_file: None,
+            repository: repository.to_owned(),
+            base_url: asana(),
+            filters: Filters::default(),
+            store: StoreSettings::default(),
+            schedule: OwnSchedule::default(),
+        }
+    }
+
     fn lay_over(&mut self, overrides: &Overrides) {
         if let Some(repository) = &overrides.repository {
             self.repository.clone_from(repository);

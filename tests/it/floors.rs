@@ -11,6 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["asana", "encode", "repository", "telemetry"],
     &["crawl"],
     &["backup", "verify"],
+    &["daemon"],
     &["cli"],
 ];
 
@@ -21,6 +22,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("iceberg", &["repository/iceberg.rs"]),
     ("parquet", &["encode/"]),
     ("clap", &["cli/"]),
+    ("tokio_cron_scheduler", &["daemon/wake.rs"]),
+    ("croner", &["daemon/schedule/"]),
+    ("chrono_tz", &["daemon/schedule/"]),
+    ("rustix", &["daemon/notify.rs"]),
     ("redb", &["backup/index.rs"]),
     ("indicatif", &["telemetry/", "cli/show.rs"]),
 ];
