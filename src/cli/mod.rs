@@ -9,6 +9,7 @@ mod check;
 #[cfg(feature = "demo")]
 mod demo;
 mod gaps;
+mod manual;
 mod open;
 mod show;
 mod verbs;
@@ -25,9 +26,6 @@ use arguments::{Arguments, Command};
 
 /// How long a run may take to lay down its work when it is asked to stop; a kill is safe at any moment.
 const GRACE: Duration = Duration::from_secs(5);
-
-/// Committed, with gaps that the snapshot before did not have.
-pub(crate) const NEW_GAPS: u8 = 3;
 
 /// Does what the arguments of this process say.
 #[must_use]
@@ -85,6 +83,9 @@ async fn dispatch(arguments: &Arguments, stop: &CancellationToken) -> Result<u8>
         Command::Verify { snapshot, deep } => verbs::verify(arguments, *snapshot, *deep).await,
         Command::Check => check::check(arguments).await,
         Command::Resources => show::resources().map(|()| 0),
+        Command::Completions { shell } => manual::completions(*shell),
+        Command::Man { folder } => manual::man(folder.as_deref()),
+        Command::Exits => manual::exits(arguments),
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo::demo(arguments, demo, stop).await,
         #[cfg(feature = "demo")]

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::asana::Client;
 use crate::backup;
 use crate::cli::arguments::{Arguments, RunArguments};
-use crate::cli::{NEW_GAPS, alone, open, show};
+use crate::cli::{alone, open, show};
 use crate::clock::Clock;
 use crate::config::{Config, Filters};
 use crate::error::{Error, ErrorKind, Result};
@@ -41,7 +41,7 @@ pub(super) async fn run(
         match one.await {
             Ok(outcome) => {
                 if outcome.new_gaps > 0 {
-                    code = NEW_GAPS;
+                    code = wanted.gaps_exit_code;
                 }
                 if arguments.json() {
                     show::json(&outcome)?;

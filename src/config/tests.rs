@@ -102,3 +102,15 @@ fn an_organization_is_chosen_by_name_or_gid_and_what_is_typed_wins() {
     assert!(config.chosen(&typed("c")).is_err());
     assert_eq!(config.chosen(&Overrides::default()).expect("all").len(), 2);
 }
+
+#[test]
+fn jobs_that_share_a_file_out_get_one_organization_each_by_their_index() {
+    let config = Config::parse(
+        "[organizations.b]\ngid = '2'\nrepository = 's'\n[organizations.a]\ngid = '1'\nrepository = 'r'",
+    )
+    .expect("valid");
+    let job = |index| config.chosen(&Overrides { organization_index: Some(index), ..Overrides::default() });
+    let names: Vec<_> = (0..2).map(|index| job(index).expect("there")[0].0.clone()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(job(2).expect_err("there are two").kind(), ErrorKind::Config);
+}

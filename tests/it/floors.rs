@@ -21,6 +21,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("iceberg", &["repository/iceberg.rs"]),
     ("parquet", &["encode/"]),
     ("clap", &["cli/"]),
+    ("clap_complete", &["cli/"]),
+    ("clap_mangen", &["cli/manual.rs"]),
     ("redb", &["backup/index.rs"]),
     ("indicatif", &["telemetry/", "cli/show.rs"]),
 ];
