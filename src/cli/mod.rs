@@ -20,7 +20,7 @@ use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::telemetry;
+use crate::telemetry::{self, Metrics};
 use arguments::{Arguments, Command};
 
 /// How long a run may take to lay down its work when it is asked to stop; a kill is safe at any moment.
@@ -33,7 +33,6 @@ pub(crate) const NEW_GAPS: u8 = 3;
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    telemetry::start(arguments.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(cause) => {
@@ -41,6 +40,8 @@ pub fn main() -> ExitCode {
             return show::failure(&error);
         }
     };
+    let metrics = Metrics::default();
+    let otlp = telemetry::start(arguments.verbose, runtime.handle(), &metrics);
     let code = runtime.block_on(async {
         let stop = CancellationToken::new();
         let mut work = std::pin::pin!(dispatch(&arguments, &stop));
@@ -65,6 +66,7 @@ pub fn main() -> ExitCode {
         }
         ExitCode::from(code)
     });
+    runtime.block_on(otlp.end());
     // Answers that nobody waits for any more need not be waited for either.
     runtime.shutdown_background();
     code

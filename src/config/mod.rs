@@ -4,6 +4,8 @@
 //! doc; `config/example.toml` equals the defaults (tested). Secrets are named here by file or variable and never
 //! held in anything that prints.
 
+mod telemetry;
+
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::resources;
+
+pub use telemetry::{HeartbeatSettings, Listen, MetricsSettings, SecretUrl, StatusSettings};
 
 /// Where Asana answers.
 pub const ASANA: &str = "https://app.asana.com/api/1.0";
@@ -32,6 +36,10 @@ pub struct Config {
     pub pace: Pace,
     /// How much to hold in memory.
     pub memory: Memory,
+    /// Where metrics go.
+    pub metrics: MetricsSettings,
+    /// Where the daemon tells how it is.
+    pub status: StatusSettings,
 }
 
 /// One organization and its repository.
@@ -54,6 +62,12 @@ pub struct Organization {
     /// How to reach an S3-compatible store; the usual AWS variables count too.
     #[serde(default)]
     pub store: StoreSettings,
+    /// The address to ping when a run starts and ends. It is a secret: better in a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_url: Option<SecretUrl>,
+    /// The file that holds that address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_url_file: Option<PathBuf>,
 }
 
 fn asana() -> String {
@@ -203,6 +217,7 @@ impl Config {
         let config: Self = toml::from_str(text)
             .map_err(|cause| Error::new(ErrorKind::Config, cause.to_string().trim_end()))?;
         config.organizations.iter().try_for_each(|(name, organization)| organization.check(name))?;
+        config.status.check()?;
         Ok(config)
     }
 
@@ -259,6 +274,8 @@ impl Config {
             base_url: asana(),
             filters: Filters::default(),
             store: StoreSettings::default(),
+            heartbeat_url: None,
+            heartbeat_url_file: None,
         };
         Ok((wanted.to_owned(), organization))
     }
@@ -299,6 +316,12 @@ impl Organization {
             );
         }
         Ok(())
+    }
+
+    /// Where to ping when a run starts and ends.
+    #[must_use]
+    pub fn heartbeat(&self) -> HeartbeatSettings<'_> {
+        HeartbeatSettings { url: self.heartbeat_url.as_ref(), file: self.heartbeat_url_file.as_deref() }
     }
 
     /// Where the token of this organization comes from.

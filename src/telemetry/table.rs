@@ -154,14 +154,11 @@ pub static CHECKPOINT_AGE: Metric = gauge(
     "How long ago the run that is under way last kept what it had read; absent between runs.",
 );
 /// The newest snapshot.
-pub static SNAPSHOT: Metric = gauge("snapshot_number", ONE, ORGANIZATION, "The number of the newest snapshot.");
+pub static SNAPSHOT: Metric =
+    gauge("snapshot_number", ONE, ORGANIZATION, "The number of the newest snapshot.");
 /// Deletions that wait for somebody.
-pub static HELD_DELETIONS: Metric = gauge(
-    "held_deletions",
-    ONE,
-    ORGANIZATION,
-    "Deletions that are held back until somebody accepts them.",
-);
+pub static HELD_DELETIONS: Metric =
+    gauge("held_deletions", ONE, ORGANIZATION, "Deletions that are held back until somebody accepts them.");
 /// Pings that did not arrive.
 pub static HEARTBEAT_FAILURES: Metric = counter(
     "heartbeat_failures_total",
