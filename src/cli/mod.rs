@@ -3,13 +3,12 @@
 //! Rule: results go to standard output, as text or as one JSON object a line; everything else goes to standard
 //! error. The exit code is the error kind's, 3 for a snapshot with new gaps, 0 otherwise.
 
-mod alone;
 mod arguments;
 mod check;
+mod chosen;
 #[cfg(feature = "demo")]
 mod demo;
 mod gaps;
-mod open;
 mod show;
 mod verbs;
 
@@ -26,9 +25,6 @@ use arguments::{Arguments, Command};
 /// How long a run may take to lay down its work when it is asked to stop; a kill is safe at any moment.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Committed, with gaps that the snapshot before did not have.
-pub(crate) const NEW_GAPS: u8 = 3;
-
 /// Does what the arguments of this process say.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -44,7 +40,7 @@ pub fn main() -> ExitCode {
     let otlp = telemetry::start(arguments.verbose, runtime.handle(), &metrics);
     let code = runtime.block_on(async {
         let stop = CancellationToken::new();
-        let mut work = std::pin::pin!(dispatch(&arguments, &stop));
+        let mut work = std::pin::pin!(dispatch(&arguments, &metrics, &stop));
         let code = tokio::select! {
             biased;
             done = &mut work => return ended(done),
@@ -79,12 +75,12 @@ fn ended(done: Result<u8>) -> ExitCode {
     }
 }
 
-async fn dispatch(arguments: &Arguments, stop: &CancellationToken) -> Result<u8> {
+async fn dispatch(arguments: &Arguments, metrics: &Metrics, stop: &CancellationToken) -> Result<u8> {
     match &arguments.command {
-        Command::Run(run) => verbs::run(arguments, run, stop).await,
+        Command::Run(run) => verbs::run(arguments, run, metrics, stop).await,
         Command::Gaps { command } => gaps::gaps(arguments, command.as_ref()).await,
         Command::Snapshots => verbs::snapshots(arguments).await,
-        Command::Verify { snapshot, deep } => verbs::verify(arguments, *snapshot, *deep).await,
+        Command::Verify { snapshot, deep } => verbs::verify(arguments, metrics, *snapshot, *deep).await,
         Command::Check => check::check(arguments).await,
         Command::Resources => show::resources().map(|()| 0),
         #[cfg(feature = "demo")]

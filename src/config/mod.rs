@@ -267,21 +267,26 @@ impl Config {
             )
             .remedy("name one of the config file, or give a gid together with --repository")
         })?;
-        let organization = Organization {
-            gid: wanted.to_owned(),
+        Ok((wanted.to_owned(), Organization::new(wanted, &repository)))
+    }
+}
+
+impl Organization {
+    /// The organization `gid`, backed up to `repository`; all else by default.
+    #[must_use]
+    pub fn new(gid: &str, repository: &str) -> Self {
+        Self {
+            gid: gid.to_owned(),
             token_file: None,
-            repository,
+            repository: repository.to_owned(),
             base_url: asana(),
             filters: Filters::default(),
             store: StoreSettings::default(),
             heartbeat_url: None,
             heartbeat_url_file: None,
-        };
-        Ok((wanted.to_owned(), organization))
+        }
     }
-}
 
-impl Organization {
     fn lay_over(&mut self, overrides: &Overrides) {
         if let Some(repository) = &overrides.repository {
             self.repository.clone_from(repository);

@@ -11,6 +11,7 @@ const FLOORS: &[&[&str]] = &[
     &["asana", "encode", "repository", "telemetry"],
     &["crawl"],
     &["backup", "verify"],
+    &["daemon"],
     &["cli"],
 ];
 
