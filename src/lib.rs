@@ -9,7 +9,8 @@
 //!    format and snapshots; logs and progress.
 //! 4. [`crawl`]: the walk, and what it proves.
 //! 5. [`backup`], [`verify`]: the verbs.
-//! 6. [`cli`]: the command line.
+//! 6. [`daemon`]: jobs, and what goes on by itself.
+//! 7. [`cli`]: the command line.
 
 pub mod asana;
 pub mod backup;
@@ -17,6 +18,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod crawl;
+pub mod daemon;
 pub mod encode;
 pub mod error;
 pub mod model;

@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::encode;
 use crate::error::{Error, ErrorKind, Result};
@@ -124,7 +125,7 @@ async fn compare(
             if running.len() >= AT_ONCE {
                 collect(running.join_next().await, report)?;
             }
-            running.spawn(rows(repository.clone(), definition.clone(), part));
+            running.spawn(rows(repository.clone(), definition.clone(), part).in_current_span());
         }
     }
     while let Some(done) = running.join_next().await {

@@ -7,8 +7,9 @@ use serde_json::Value;
 
 use crate::asana::{Answer, Client, Page};
 use crate::cli::arguments::Arguments;
-use crate::cli::{open, show};
+use crate::cli::{chosen, show};
 use crate::config::{Config, Organization};
+use crate::daemon::open;
 use crate::error::{Error, ErrorKind, Result};
 use crate::repository::{Repository, probe};
 use crate::resources::{self, Below, Resource};
@@ -28,12 +29,12 @@ struct Line {
 
 /// Tries everything and tells all of it; the first thing that is wrong is the exit code.
 pub(super) async fn check(arguments: &Arguments) -> Result<u8> {
-    let (config, chosen) = open::settings(arguments)?;
-    let mut clients = open::Clients::default();
+    let (config, chosen) = chosen::settings(arguments)?;
+    let clients = open::Clients::default();
     let mut first = None;
     for (name, organization) in chosen {
         let mut lines = Vec::new();
-        asana(&config, &mut clients, &organization, &mut lines).await;
+        asana(&config, &clients, &organization, &mut lines).await;
         lines.push(tried("repository", repository(&organization).await));
         for mut line in lines {
             line.organization.clone_from(&name);
@@ -63,12 +64,7 @@ fn tried(what: &str, result: Result<String>) -> Line {
     Line { organization: String::new(), what: what.to_owned(), ok, says, remedy, kind }
 }
 
-async fn asana(
-    config: &Config,
-    clients: &mut open::Clients,
-    organization: &Organization,
-    lines: &mut Vec<Line>,
-) {
+async fn asana(config: &Config, clients: &open::Clients, organization: &Organization, lines: &mut Vec<Line>) {
     let client = match clients.open(config, organization) {
         Ok(client) => client,
         Err(error) => return lines.push(tried("token", Err(error))),

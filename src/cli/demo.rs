@@ -9,10 +9,10 @@ use tokio_util::sync::CancellationToken;
 use crate::asana::{Client, ClientOptions, PaceOptions, Pacer, RetryOptions, Token, transport_in_process};
 use crate::backup::Outcome;
 use crate::cli::arguments::{Arguments, DemoArguments, RunArguments};
-use crate::cli::verbs::Job;
-use crate::cli::{open, show, verbs};
+use crate::cli::{show, verbs};
 use crate::clock::Clock;
-use crate::config::{Config, Filters, StoreSettings};
+use crate::config::{Config, Organization, StoreSettings};
+use crate::daemon::{Outside, open};
 use crate::error::{Error, ErrorKind, Result};
 use crate::repository::Repository;
 use crate::verify;
@@ -114,8 +114,25 @@ async fn back_up(
     url: &str,
     stop: &CancellationToken,
 ) -> Result<Outcome> {
-    let config = Config::default();
-    let client = Client::new(ClientOptions {
+    let organization = Organization::new(&simulator.organization(), url);
+    let store = open::store(url, &organization.store)?;
+    Repository::open_or_create(store, &organization.gid, clock.now()).await?;
+    let mark = Path::new(url).join(MARK);
+    let marked =
+        mark.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&mark, ""));
+    marked.map_err(|cause| Error::new(ErrorKind::Unavailable, format!("mark {url} as a demo's: {cause}")))?;
+    let (asana, time) = (simulator.clone(), clock.clone());
+    let outside = Outside::new(
+        clock.clone(),
+        move |_, _| client(&asana, &time),
+        |organization| Box::pin(async { open::store(&organization.repository, &organization.store) }),
+    );
+    let (config, wanted) = (Config::default(), RunArguments::default());
+    verbs::back_up(arguments, &outside, ("demo", &organization), &config, &wanted, stop).await
+}
+
+fn client(simulator: &Simulator, clock: &Clock) -> Result<Client> {
+    Client::new(ClientOptions {
         base_url: "http://127.0.0.1/api/1.0".parse().expect("a valid address"),
         token: Token::fixed(&Options::default().token.into())?,
         transport: transport_in_process(simulator.router()),
@@ -128,16 +145,7 @@ async fn back_up(
         clock: clock.clone(),
         retry: RetryOptions::default(),
         seed: 0,
-    })?;
-    let store = open::store(url, &StoreSettings::default())?;
-    let repository = Repository::open_or_create(store, &simulator.organization(), clock.now()).await?;
-    let mark = Path::new(url).join(MARK);
-    let marked =
-        mark.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&mark, ""));
-    marked.map_err(|cause| Error::new(ErrorKind::Unavailable, format!("mark {url} as a demo's: {cause}")))?;
-    let filters = Filters::default();
-    let job = Job { config: &config, client, clock: clock.clone(), repository, filters };
-    verbs::back_up(arguments, job, &RunArguments::default(), stop).await
+    })
 }
 
 /// What to look at next: commands that work as printed.

@@ -4,15 +4,16 @@ use chrono::{NaiveTime, TimeDelta};
 
 use crate::backup::{self, Accept};
 use crate::cli::arguments::{AcceptArguments, Arguments, GapsCommand};
-use crate::cli::{alone, open, show};
+use crate::cli::{chosen, show};
 use crate::clock::Clock;
+use crate::daemon::{alone, open};
 use crate::error::Result;
 use crate::model::{Acceptance, Gap, RunId};
 use crate::repository::Repository;
 
 /// Lists the gaps of the latest snapshot, or accepts some.
 pub(super) async fn gaps(arguments: &Arguments, command: Option<&GapsCommand>) -> Result<u8> {
-    for (_, url, settings) in open::repositories(arguments)? {
+    for (_, url, settings) in chosen::repositories(arguments)? {
         let repository = open::repository(&url, &settings).await?;
         match command {
             None => list(arguments, &repository, &url).await?,

@@ -3,14 +3,13 @@
 //! Rule: results go to standard output, as text or as one JSON object a line; everything else goes to standard
 //! error. The exit code is the error kind's, 3 for a snapshot with new gaps, 0 otherwise.
 
-mod alone;
 mod arguments;
 mod check;
+mod chosen;
 #[cfg(feature = "demo")]
 mod demo;
 mod gaps;
 mod manual;
-mod open;
 mod show;
 mod verbs;
 
@@ -21,7 +20,7 @@ use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::telemetry;
+use crate::telemetry::{self, Metrics};
 use arguments::{Arguments, Command};
 
 /// How long a run may take to lay down its work when it is asked to stop; a kill is safe at any moment.
@@ -31,7 +30,6 @@ const GRACE: Duration = Duration::from_secs(5);
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    telemetry::start(arguments.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(cause) => {
@@ -39,9 +37,11 @@ pub fn main() -> ExitCode {
             return show::failure(&error);
         }
     };
+    let metrics = Metrics::default();
+    let otlp = telemetry::start(arguments.verbose, runtime.handle(), &metrics);
     let code = runtime.block_on(async {
         let stop = CancellationToken::new();
-        let mut work = std::pin::pin!(dispatch(&arguments, &stop));
+        let mut work = std::pin::pin!(dispatch(&arguments, &metrics, &stop));
         let code = tokio::select! {
             biased;
             done = &mut work => return ended(done),
@@ -63,6 +63,7 @@ pub fn main() -> ExitCode {
         }
         ExitCode::from(code)
     });
+    runtime.block_on(otlp.end());
     // Answers that nobody waits for any more need not be waited for either.
     runtime.shutdown_background();
     code
@@ -75,12 +76,12 @@ fn ended(done: Result<u8>) -> ExitCode {
     }
 }
 
-async fn dispatch(arguments: &Arguments, stop: &CancellationToken) -> Result<u8> {
+async fn dispatch(arguments: &Arguments, metrics: &Metrics, stop: &CancellationToken) -> Result<u8> {
     match &arguments.command {
-        Command::Run(run) => verbs::run(arguments, run, stop).await,
+        Command::Run(run) => verbs::run(arguments, run, metrics, stop).await,
         Command::Gaps { command } => gaps::gaps(arguments, command.as_ref()).await,
         Command::Snapshots => verbs::snapshots(arguments).await,
-        Command::Verify { snapshot, deep } => verbs::verify(arguments, *snapshot, *deep).await,
+        Command::Verify { snapshot, deep } => verbs::verify(arguments, metrics, *snapshot, *deep).await,
         Command::Check => check::check(arguments).await,
         Command::Resources => show::resources().map(|()| 0),
         Command::Completions { shell } => manual::completions(*shell),

@@ -1,44 +1,33 @@
 //! The verbs, from settings to exit code.
 
-use std::sync::Arc;
-use std::time::Duration;
-
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
-use crate::asana::Client;
-use crate::backup;
+use crate::backup::Outcome;
 use crate::cli::arguments::{Arguments, RunArguments};
-use crate::cli::{alone, open, show};
+use crate::cli::{chosen, show};
 use crate::clock::Clock;
-use crate::config::{Config, Filters};
+use crate::config::{Config, Organization, StoreSettings};
+use crate::daemon::{self, Job, Outside, Wanted, Watch, open};
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{RunId, SnapshotNumber};
-use crate::repository::Repository;
-use crate::telemetry::{self, Progress, Readings};
+use crate::model::SnapshotNumber;
+use crate::telemetry::{self, Metrics, Outlets};
 use crate::verify;
 
 /// Backs up every chosen organization. One that fails does not stop the others; the first failure is the exit code.
 pub(super) async fn run(
     arguments: &Arguments,
     wanted: &RunArguments,
+    metrics: &Metrics,
     stop: &CancellationToken,
 ) -> Result<u8> {
-    let (config, chosen) = open::settings(arguments)?;
-    let mut clients = open::Clients::default();
+    let (config, chosen) = chosen::settings(arguments)?;
+    let outside = Outside::real().telling(Outlets::new(&config.metrics, metrics.clone())?);
     let mut failed: Option<Error> = None;
     let mut code = 0;
-    for (name, organization) in chosen {
-        let one = async {
-            let client = clients.open(&config, &organization)?;
-            let store = open::store(&organization.repository, &organization.store)?;
-            let clock = Clock::wall();
-            let repository = Repository::open_or_create(store, &organization.gid, clock.now()).await?;
-            let job =
-                Job { config: &config, client, clock, repository, filters: organization.filters.clone() };
-            back_up(arguments, job, wanted, stop).await
-        };
-        match one.await {
+    for (name, organization) in &chosen {
+        match back_up(arguments, &outside, (name, organization), &config, wanted, stop).await {
             Ok(outcome) => {
                 if outcome.new_gaps > 0 {
                     code = wanted.gaps_exit_code;
@@ -54,61 +43,30 @@ pub(super) async fn run(
             }
             // Nobody wants the others either.
             Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
-            Err(error) => {
-                tracing::error!(organization = %name, %error, "backup failed");
-                failed = failed.or(Some(error));
-            }
+            Err(error) => failed = failed.or(Some(error)),
         }
     }
     failed.map_or(Ok(code), Err)
 }
 
-/// What is backed up, by whom, to where.
-pub(super) struct Job<'a> {
-    pub(super) config: &'a Config,
-    pub(super) client: Client,
-    pub(super) clock: Clock,
-    pub(super) repository: Repository,
-    pub(super) filters: Filters,
-}
-
 /// Backs up one organization, with progress.
 pub(super) async fn back_up(
     arguments: &Arguments,
-    job: Job<'_>,
-    wanted: &RunArguments,
+    outside: &Outside,
+    (name, organization): (&str, &Organization),
+    config: &Config,
+    typed: &RunArguments,
     stop: &CancellationToken,
-) -> Result<backup::Outcome> {
-    let Job { config, client, clock, repository, filters } = job;
-    let holder = wanted.holder.clone().or_else(|| config.run.holder.clone()).unwrap_or_else(alone::name);
-    let _alone = alone::alone(&repository, &holder)?;
-    let progress = Arc::new(Progress::default());
+) -> Result<Outcome> {
     let (planned, mut plans) = mpsc::unbounded_channel();
-    let run = backup::Run {
-        client: client.clone(),
-        clock,
-        repository,
-        filters,
-        id: RunId(ulid::Ulid::generate()),
-        holder,
-        full: wanted.full,
-        accept_deletions: wanted.accept_deletions,
-        reconcile: config.run.reconcile.interval(),
-        commit_every: Duration::from_secs(60) * config.run.commit_every_minutes.get(),
-        stop: stop.clone(),
-        planned: wanted.explain.then_some(planned),
-        workers: config.pace.in_flight.get() as usize,
-        open_bytes: config.memory.open_parts_mib.get() << 20,
-        progress: Arc::clone(&progress),
+    let wanted = Wanted {
+        holder: typed.holder.clone(),
+        full: typed.full,
+        accept_deletions: typed.accept_deletions,
+        planned: typed.explain.then_some(planned),
     };
-    let readings = || {
-        let live = client.live();
-        Readings {
-            requests: live.requests,
-            last_minute: live.last_minute as u64,
-            limit: u64::from(live.limit),
-        }
-    };
+    let watch = Watch::default();
+    let job = Job { name, organization, config, wanted: &wanted, watch: &watch };
     let explained = async {
         while let Some(plan) = plans.recv().await {
             if arguments.json() {
@@ -120,16 +78,18 @@ pub(super) async fn back_up(
         // Whoever shows the progress goes on.
         std::future::pending::<Result<()>>().await
     };
+    let span = tracing::info_span!("job", organization = name);
+    let shown = telemetry::show(watch.progress(), || watch.readings()).instrument(span);
     tokio::select! {
-        outcome = backup::run(run) => outcome,
+        outcome = daemon::back_up(outside, job, stop) => outcome,
         failed = explained => Err(failed.expect_err("only a failure ends it")),
-        () = async { telemetry::show(&progress, readings).await } => unreachable!("the display never ends by itself"),
+        () = shown => unreachable!("the display never ends by itself"),
     }
 }
 
 /// Lists snapshots.
 pub(super) async fn snapshots(arguments: &Arguments) -> Result<u8> {
-    for (_, url, settings) in open::repositories(arguments)? {
+    for (_, url, settings) in chosen::repositories(arguments)? {
         let repository = open::repository(&url, &settings).await?;
         let mut all = Vec::new();
         for number in repository.snapshots().await? {
@@ -147,18 +107,43 @@ pub(super) async fn snapshots(arguments: &Arguments) -> Result<u8> {
 }
 
 /// Verifies repositories.
-pub(super) async fn verify(arguments: &Arguments, snapshot: Option<u64>, deep: bool) -> Result<u8> {
+pub(super) async fn verify(
+    arguments: &Arguments,
+    metrics: &Metrics,
+    snapshot: Option<u64>,
+    deep: bool,
+) -> Result<u8> {
     let scope = verify::Scope { snapshot: snapshot.map(SnapshotNumber), deep };
+    let outlets = chosen::outlets(arguments, metrics)?;
     let mut failed = Ok(());
-    for (_, url, settings) in open::repositories(arguments)? {
-        let repository = open::repository(&url, &settings).await?;
-        let report = verify::verify(&repository, scope).await?;
-        if arguments.json() {
-            show::json(&report)?
-        } else {
-            show::line(show::report(&report))
+    for (name, url, settings) in chosen::repositories(arguments)? {
+        let verified = verify_one(arguments, &url, &settings, scope).await;
+        // One snapshot found whole says nothing about the others.
+        if let Some(outlets) = outlets.as_ref().filter(|_| verified.is_err() || snapshot.is_none()) {
+            let code = verified.as_ref().map_or_else(|error| error.kind().exit_code(), |()| 0);
+            outlets.verified(&name, code, Clock::wall().now()).await;
         }
-        failed = failed.and(report.result());
+        match verified {
+            // What is damaged here says nothing about the others.
+            Err(error) if error.kind() == ErrorKind::Corrupt => failed = failed.and(Err(error)),
+            verified => verified?,
+        }
     }
     failed.map(|()| 0)
+}
+
+async fn verify_one(
+    arguments: &Arguments,
+    url: &str,
+    settings: &StoreSettings,
+    scope: verify::Scope,
+) -> Result<()> {
+    let repository = open::repository(url, settings).await?;
+    let report = verify::verify(&repository, scope).await?;
+    if arguments.json() {
+        show::json(&report)?
+    } else {
+        show::line(show::report(&report))
+    }
+    report.result()
 }

@@ -4,6 +4,8 @@
 //! doc; `config/example.toml` equals the defaults (tested). Secrets are named here by file or variable and never
 //! held in anything that prints.
 
+mod telemetry;
+
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::resources;
+
+pub use telemetry::{HeartbeatSettings, Listen, MetricsSettings, SecretUrl, StatusSettings};
 
 /// Where Asana answers.
 pub const ASANA: &str = "https://app.asana.com/api/1.0";
@@ -35,6 +39,10 @@ pub struct Config {
     pub pace: Pace,
     /// How much to hold in memory.
     pub memory: Memory,
+    /// Where metrics go.
+    pub metrics: MetricsSettings,
+    /// Where the daemon tells how it is.
+    pub status: StatusSettings,
 }
 
 /// One organization and its repository.
@@ -57,6 +65,12 @@ pub struct Organization {
     /// How to reach an S3-compatible store; the usual AWS variables count too.
     #[serde(default)]
     pub store: StoreSettings,
+    /// The address to ping when a run starts and ends. It is a secret: better in a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_url: Option<SecretUrl>,
+    /// The file that holds that address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_url_file: Option<PathBuf>,
 }
 
 fn asana() -> String {
@@ -208,6 +222,7 @@ impl Config {
         let config: Self = toml::from_str(text)
             .map_err(|cause| Error::new(ErrorKind::Config, cause.to_string().trim_end()))?;
         config.organizations.iter().try_for_each(|(name, organization)| organization.check(name))?;
+        config.status.check()?;
         Ok(config)
     }
 
@@ -270,19 +285,26 @@ impl Config {
             )
             .remedy("name one of the config file, or give a gid together with --repository")
         })?;
-        let organization = Organization {
-            gid: wanted.to_owned(),
-            token_file: None,
-            repository,
-            base_url: asana(),
-            filters: Filters::default(),
-            store: StoreSettings::default(),
-        };
-        Ok((wanted.to_owned(), organization))
+        Ok((wanted.to_owned(), Organization::new(wanted, &repository)))
     }
 }
 
 impl Organization {
+    /// The organization `gid`, backed up to `repository`; all else by default.
+    #[must_use]
+    pub fn new(gid: &str, repository: &str) -> Self {
+        Self {
+            gid: gid.to_owned(),
+            token_file: None,
+            repository: repository.to_owned(),
+            base_url: asana(),
+            filters: Filters::default(),
+            store: StoreSettings::default(),
+            heartbeat_url: None,
+            heartbeat_url_file: None,
+        }
+    }
+
     fn lay_over(&mut self, overrides: &Overrides) {
         if let Some(repository) = &overrides.repository {
             self.repository.clone_from(repository);
@@ -317,6 +339,12 @@ impl Organization {
             );
         }
         Ok(())
+    }
+
+    /// Where to ping when a run starts and ends.
+    #[must_use]
+    pub fn heartbeat(&self) -> HeartbeatSettings<'_> {
+        HeartbeatSettings { url: self.heartbeat_url.as_ref(), file: self.heartbeat_url_file.as_deref() }
     }
 
     /// Where the token of this organization comes from: the file that is named, what systemd loaded, the environment.

@@ -10,6 +10,8 @@ fn the_example_equals_the_defaults() {
     let acme = &example.organizations["acme"];
     assert_eq!(example.pace, Pace::default());
     assert_eq!(example.memory, Memory::default());
+    assert_eq!(example.metrics, MetricsSettings::default());
+    assert_eq!(example.status, StatusSettings::default());
     assert_eq!(acme.filters, Filters::default());
     assert_eq!(acme.base_url, ASANA);
     assert_eq!(acme.store, StoreSettings::default());
@@ -31,9 +33,17 @@ fn the_example_documents_every_key() {
                     region: Some("r".into()),
                     ..StoreSettings::default()
                 },
+                heartbeat_url: Some(toml::Value::from("https://h").try_into().expect("an address")),
+                heartbeat_url_file: Some("h".into()),
             },
         )]
         .into(),
+        metrics: MetricsSettings {
+            textfile: Some("m".into()),
+            pushgateway_url: Some(toml::Value::from("https://p").try_into().expect("an address")),
+            pushgateway_url_file: Some("p".into()),
+        },
+        status: StatusSettings { token_file: Some("s".into()), ..StatusSettings::default() },
         ..Config::default()
     };
     let table = toml::Table::try_from(every).expect("settings are a table");
@@ -69,6 +79,8 @@ fn refused(text: &str, named: &str) {
 fn what_is_wrong_is_refused_by_name() {
     refused("colour = 1", "colour");
     refused("[pace]\nrequests_per_minute = 0", "requests_per_minute");
+    refused("[status]\nlisten = '0.0.0.0:9464'", "status.listen");
+    refused("[status]\nlisten = 'everywhere'", "everywhere");
     refused("[organizations.a]\ngid = '1'\nrepository = 'r'\nowner = 'me'", "owner");
     refused("[organizations.a]\ngid = 'acme'\nrepository = 'r'", "acme");
     refused("[organizations.a]\ngid = '1'\nrepository = 'r'\nfilters.tables = ['goats']", "goats");

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::asana::{Heard, Refusal};
 use crate::crawl::told::{Step, StreamAnswer, Told};
@@ -154,7 +155,7 @@ impl Walk {
         loop {
             while running.len() < self.workers() {
                 let Some(stream) = streams.pop() else { break };
-                running.spawn(self.clone().ask_stream(stream));
+                running.spawn(self.clone().ask_stream(stream).in_current_span());
             }
             let Some(done) = running.join_next().await else { break };
             let ended = |cause| Error::new(ErrorKind::Bug, format!("a listener ended: {cause}"));

@@ -12,6 +12,7 @@ use chrono::{DateTime, Utc};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tracing::Instrument;
 
 use crate::asana::{self, Answer, Client, Found, Refusal};
 use crate::clock::Clock;
@@ -167,7 +168,7 @@ impl Walk {
         loop {
             while running.len() < self.0.workers {
                 let Some((unit, offset)) = self.state().pending.pop() else { break };
-                running.spawn(self.clone().read(unit, offset, told.clone()));
+                running.spawn(self.clone().read(unit, offset, told.clone()).in_current_span());
             }
             let Some(done) = running.join_next().await else { return Ok(()) };
             let below =

@@ -59,7 +59,7 @@ kill -STOP "$(systemctl show $unit -p MainPID --value)"
 until_is $unit NRestarts 1; until_is $unit ActiveState active; note $unit restarted
 systemctl stop $unit
 # What trying again cannot mend is not tried again.
-printf wrong >/etc/asana-backup/token
+echo 'no_such_key = 1' >/etc/asana-backup/config.toml
 systemctl start $unit; until_is $unit ActiveState failed; note $unit refused
 """
 END = "journalctl --no-pager -o cat -u 'asana-backup*' >/results/journal\nsystemctl poweroff\n"
@@ -150,9 +150,9 @@ def daemon(root):
         expect(noted, more, "stopped", ActiveState="inactive", Result="success")
         expect(noted, more, "watched", ActiveState="active")
         expect(noted, more, "restarted", ActiveState="active", NRestarts="1")
-        expect(noted, more, "refused", ActiveState="failed", Result="exit-code", ExecMainStatus="12")
+        expect(noted, more, "refused", ActiveState="failed", Result="exit-code", ExecMainStatus="10", NRestarts="0")
         hold("canary" not in more, "the token is shown")
-    return "under a real systemd: ready, reloaded, stopped; stuck and started anew; not tried again with a refused token"
+    return "under a real systemd: ready, reloaded, stopped; stuck and started anew; not tried again with wrong settings"
 
 
 if __name__ == "__main__":

@@ -10,10 +10,10 @@ use crate::repository::Repository;
 
 /// The lock of a repository on this machine, for as long as it is not dropped.
 #[derive(Debug)]
-pub(super) struct Alone(#[expect(dead_code, reason = "held, not used")] File);
+pub(crate) struct Alone(#[expect(dead_code, reason = "held, not used")] File);
 
 /// The name of whoever runs this: user and host.
-pub(super) fn name() -> String {
+pub(crate) fn name() -> String {
     let host = ["/proc/sys/kernel/hostname", "/etc/hostname"]
         .iter()
         .find_map(|path| std::fs::read_to_string(path).ok())
@@ -33,7 +33,7 @@ fn user() -> String {
 }
 
 /// Makes sure that nobody else called `name` works on `repository` on this machine.
-pub(super) fn alone(repository: &Repository, name: &str) -> Result<Alone> {
+pub(crate) fn alone(repository: &Repository, name: &str) -> Result<Alone> {
     let plain: String =
         name.chars().map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' }).collect();
     let path = std::env::temp_dir().join(format!("asana-backup-{}-{plain}.lock", repository.id()));

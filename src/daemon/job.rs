@@ -1,0 +1,174 @@
+//! A job: one attempt to bring the repository of one organization up to date, from its settings to its outcome.
+//!
+//! Rule: whoever wants a backup calls [`back_up`]: a tick, a signal, the command line. It is idempotent, has no retry
+//! inside, and is alone on this machine under its holder's name. Every line that is logged meanwhile names the
+//! organization. A crash leaves what a crash of its run leaves; the lock goes with the process.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
+
+use crate::asana::{Client, Live};
+use crate::backup::{self, Outcome};
+use crate::config::{Config, Organization};
+use crate::crawl::Plan;
+use crate::daemon::{Outside, alone, tell};
+use crate::error::{Error, ErrorKind, Result};
+use crate::model::RunId;
+use crate::repository::Repository;
+use crate::telemetry::{Progress, Readings};
+
+pub use crate::error::NEW_GAPS;
+
+/// What is backed up, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// The organization's name in the settings.
+    pub name: &'a str,
+    /// Its settings.
+    pub organization: &'a Organization,
+    /// The settings of all.
+    pub config: &'a Config,
+    /// How this run differs from the usual.
+    pub wanted: &'a Wanted,
+    /// Lets others see how far it is.
+    pub watch: &'a Watch,
+}
+
+/// How a run differs from the usual.
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Names whoever runs; without it the settings do, or user and host.
+    pub holder: Option<String>,
+    /// Whether to walk everything, whatever was walked lately.
+    pub full: bool,
+    /// Whether deletions that would be held back may happen.
+    pub accept_deletions: bool,
+    /// Is told the plan, once there is one.
+    pub planned: Option<mpsc::UnboundedSender<Plan>>,
+}
+
+/// How far a job is, for whoever looks at it while it works. Clones look at the same job.
+#[derive(Clone, Debug, Default)]
+pub struct Watch {
+    progress: Arc<Progress>,
+    client: Arc<OnceLock<Client>>,
+}
+
+impl Watch {
+    /// What the run counts.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// What its client is doing, once there is one.
+    #[must_use]
+    pub fn live(&self) -> Option<Live> {
+        self.client.get().map(Client::live)
+    }
+
+    /// The same, for a display.
+    #[must_use]
+    pub fn readings(&self) -> Readings {
+        self.live().map_or_else(Readings::default, |live| Readings {
+            requests: live.requests,
+            last_minute: live.last_minute as u64,
+            limit: u64::from(live.limit),
+        })
+    }
+
+    /// The client of the job, once there is one: its statistics are what the job asked.
+    #[must_use]
+    pub fn client(&self) -> Option<&Client> {
+        self.client.get()
+    }
+}
+
+/// Backs up one organization. The future may be dropped at any moment, as by a crash.
+pub async fn back_up(outside: &Outside, job: Job<'_>, stop: &CancellationToken) -> Result<Outcome> {
+    let id = RunId(ulid::Ulid::generate());
+    let span = tracing::info_span!("job", organization = job.name, run = %id);
+    let whole = async {
+        begins(&job);
+        let told = tell::begins(outside, &job, id);
+        let done = attempt(outside, &job, id, stop).await;
+        ends(&job, &done);
+        tell::ends(told, &done, outside.clock().now()).await;
+        done
+    };
+    whole.instrument(span).await
+}
+
+/// The one place where a job begins.
+fn begins(job: &Job<'_>) {
+    tracing::info!(gid = job.organization.gid, "backup begins");
+}
+
+/// The one place where a job ends, however it does. The error is logged here, and nowhere else.
+fn ends(_: &Job<'_>, done: &Result<Outcome>) {
+    let code = exit_code(done);
+    match done {
+        Ok(outcome) => tracing::info!(
+            exit_code = code,
+            snapshot = %outcome.snapshot,
+            complete = outcome.complete,
+            gaps = outcome.gaps.len(),
+            new_gaps = outcome.new_gaps,
+            "backup ends"
+        ),
+        // Nobody has to act: it was asked for, or another run is at work.
+        Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Conflict) => {
+            tracing::warn!(exit_code = code, %error, "backup ends without a snapshot");
+        }
+        Err(error) => {
+            let remedy = error.remedy_text().unwrap_or_default();
+            tracing::error!(exit_code = code, %error, remedy, "backup failed");
+        }
+    }
+}
+
+/// The exit code of what came of a job.
+#[must_use]
+pub fn exit_code(done: &Result<Outcome>) -> u8 {
+    match done {
+        Ok(outcome) if outcome.new_gaps > 0 => NEW_GAPS,
+        Ok(_) => 0,
+        Err(error) => error.kind().exit_code(),
+    }
+}
+
+async fn attempt(outside: &Outside, job: &Job<'_>, id: RunId, stop: &CancellationToken) -> Result<Outcome> {
+    let Job { organization, config, wanted, watch, .. } = job;
+    let client = outside.client(config, organization)?;
+    watch
+        .client
+        .set(client.clone())
+        .map_err(|_| Error::new(ErrorKind::Bug, "somebody watches two jobs at once"))?;
+    let store = outside.store(organization).await?;
+    let clock = outside.clock().clone();
+    let repository = Repository::open_or_create(store, &organization.gid, clock.now()).await?;
+    let holder = wanted.holder.clone().or_else(|| config.run.holder.clone()).unwrap_or_else(alone::name);
+    let _alone = alone::alone(&repository, &holder)?;
+    let run = backup::Run {
+        client,
+        clock,
+        repository,
+        filters: organization.filters.clone(),
+        id,
+        holder,
+        full: wanted.full,
+        accept_deletions: wanted.accept_deletions,
+        reconcile: config.run.reconcile.interval(),
+        commit_every: Duration::from_secs(60) * config.run.commit_every_minutes.get(),
+        stop: stop.clone(),
+        planned: wanted.planned.clone(),
+        workers: config.pace.in_flight.get() as usize,
+        open_bytes: config.memory.open_parts_mib.get() << 20,
+        progress: Arc::clone(&watch.progress),
+    };
+    backup::run(run).await
+}

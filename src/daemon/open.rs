@@ -1,0 +1,155 @@
+//! From settings to things that work: clients, stores and repositories.
+//!
+//! Rule: clients with the same token share its pace, for as long as the process lives.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures_util::future::BoxFuture;
+
+use crate::asana::{
+    Client, ClientOptions, NetworkOptions, PaceOptions, Pacer, RetryOptions, Token, transport_over_network,
+};
+use crate::clock::Clock;
+use crate::config::{Config, Organization, Pace, StoreSettings, TokenSource};
+use crate::error::{Error, ErrorKind, Result};
+use crate::repository::{Repository, Store, StoreOptions};
+use crate::telemetry::Outlets;
+
+/// The store at `url`.
+pub(crate) fn store(url: &str, settings: &StoreSettings) -> Result<Store> {
+    let options = StoreOptions {
+        endpoint: settings.endpoint.clone(),
+        region: settings.region.clone(),
+        path_style: settings.path_style.then_some(true),
+        allow_http: settings.allow_http,
+    };
+    Store::open(url, &options)
+}
+
+/// The repository at `url`, which must exist.
+pub(crate) async fn repository(url: &str, settings: &StoreSettings) -> Result<Repository> {
+    Repository::open(store(url, settings)?).await
+}
+
+type OpensClient = dyn Fn(&Config, &Organization) -> Result<Client> + Send + Sync;
+type OpensStore = dyn for<'a> Fn(&'a Organization) -> BoxFuture<'a, Result<Store>> + Send + Sync;
+
+/// What lies outside of the program: Asana, the stores, the time. Clones reach the same.
+#[derive(Clone)]
+pub struct Outside {
+    clock: Clock,
+    client: Arc<OpensClient>,
+    store: Arc<OpensStore>,
+    outlets: Option<Outlets>,
+}
+
+impl Outside {
+    /// The world as it is, reached as the settings say.
+    #[must_use]
+    pub fn real() -> Self {
+        let clients = Clients::default();
+        Self::new(
+            Clock::wall(),
+            move |config, organization| clients.open(config, organization),
+            |organization| Box::pin(async { store(&organization.repository, &organization.store) }),
+        )
+    }
+
+    /// A world of the caller's.
+    pub fn new(
+        clock: Clock,
+        client: impl Fn(&Config, &Organization) -> Result<Client> + Send + Sync + 'static,
+        store: impl for<'a> Fn(&'a Organization) -> BoxFuture<'a, Result<Store>> + Send + Sync + 'static,
+    ) -> Self {
+        Self { clock, client: Arc::new(client), store: Arc::new(store), outlets: None }
+    }
+
+    /// The same world, which is told how jobs go.
+    #[must_use]
+    pub fn telling(self, outlets: Outlets) -> Self {
+        Self { outlets: Some(outlets), ..self }
+    }
+
+    /// Where to tell how jobs go.
+    #[must_use]
+    pub fn outlets(&self) -> Option<&Outlets> {
+        self.outlets.as_ref()
+    }
+
+    /// Tells the time.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
+    /// The client of one organization.
+    pub fn client(&self, config: &Config, organization: &Organization) -> Result<Client> {
+        (self.client)(config, organization)
+    }
+
+    /// The store of one organization.
+    pub async fn store(&self, organization: &Organization) -> Result<Store> {
+        (self.store)(organization).await
+    }
+}
+
+impl fmt::Debug for Outside {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outside").finish_non_exhaustive()
+    }
+}
+
+/// Clients, one for each organization; those with the same token share its pace.
+#[derive(Debug, Default)]
+pub(crate) struct Clients {
+    /// By where the token comes from. Settings that say another pace get another pacer.
+    pacers: Mutex<HashMap<String, (Pace, Pacer)>>,
+}
+
+impl Clients {
+    /// The client of one organization.
+    pub(crate) fn open(&self, config: &Config, organization: &Organization) -> Result<Client> {
+        let source = organization.token()?;
+        let token = match &source {
+            TokenSource::File(path) => Token::from_file(path)?,
+            TokenSource::Text(text) => Token::fixed(text)?,
+        };
+        let base_url = organization.base_url.parse().map_err(|cause| {
+            Error::new(ErrorKind::Config, format!("base URL `{}`: {cause}", organization.base_url))
+        })?;
+        let shared = match source {
+            TokenSource::File(path) => path.display().to_string(),
+            TokenSource::Text(_) => String::new(),
+        };
+        Client::new(ClientOptions {
+            base_url,
+            token,
+            transport: transport_over_network(&NetworkOptions::default())?,
+            pacer: self.pacer(shared, &config.pace),
+            clock: Clock::wall(),
+            retry: RetryOptions::default(),
+            seed: ulid::Ulid::generate().0 as u64,
+        })
+    }
+
+    fn pacer(&self, shared: String, pace: &Pace) -> Pacer {
+        // A panic elsewhere leaves pacers behind, not a broken invariant.
+        let mut pacers = self.pacers.lock().unwrap_or_else(PoisonError::into_inner);
+        let fresh = || (pace.clone(), pacer(pace));
+        let known = pacers.entry(shared).or_insert_with(fresh);
+        if known.0 != *pace {
+            *known = fresh();
+        }
+        known.1.clone()
+    }
+}
+
+fn pacer(pace: &Pace) -> Pacer {
+    Pacer::new(PaceOptions {
+        per_minute: pace.requests_per_minute,
+        in_flight: pace.in_flight,
+        searches_per_minute: pace.searches_per_minute,
+    })
+}
