@@ -1,9 +1,11 @@
 //! The one error of the program.
 //!
 //! Rule: the kind says what the caller should do, never which library failed; each kind has one exit code and one
-//! entry in the runbook. The message names the thing, the remedy says what to do about it.
+//! entry in the runbook, and all of that is one table. The message names the thing, the remedy says what to do about it.
 
 use std::fmt;
+
+use serde::Serialize;
 
 /// A result whose error is the program's own.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -33,25 +35,114 @@ pub enum ErrorKind {
     Bug,
 }
 
-impl ErrorKind {
-    /// Every kind with its exit code: the one table for the docs, systemd and Kubernetes.
-    pub const EXIT_CODES: &[(ErrorKind, u8)] = &[
-        (ErrorKind::Config, 10),
-        (ErrorKind::Conflict, 11),
-        (ErrorKind::Denied, 12),
-        (ErrorKind::Unavailable, 13),
-        (ErrorKind::Unfit, 14),
-        (ErrorKind::Corrupt, 20),
-        (ErrorKind::Newer, 21),
-        (ErrorKind::Bug, 70),
-        (ErrorKind::Throttled, 75),
-        (ErrorKind::Cancelled, 130),
-    ];
+/// The exit code of a run that committed, with gaps that the snapshot before did not have.
+pub const NEW_GAPS: u8 = 3;
 
+/// A way for the program to end.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Exit {
+    /// The exit codes: one, but where the signal decides.
+    pub codes: &'static [u8],
+    /// The kind of error that ends so; no error, if there is none.
+    #[serde(skip)]
+    pub kind: Option<ErrorKind>,
+    /// What it means.
+    pub meaning: &'static str,
+    /// What a person does about it.
+    pub remedy: &'static str,
+    /// Whether trying again changes nothing before somebody has acted: who starts the program by itself stops here.
+    pub lasting: bool,
+}
+
+/// Every way to end: the one table that the README, the manual, the systemd units and the Kubernetes manifests follow
+/// (`tests/it/exits.rs` reads them).
+pub const EXITS: &[Exit] = &[
+    Exit {
+        codes: &[0],
+        kind: None,
+        meaning: "complete, or only gaps that were there before",
+        remedy: "",
+        lasting: false,
+    },
+    Exit {
+        codes: &[NEW_GAPS],
+        kind: None,
+        meaning: "committed, with new gaps, or some whose acceptance is over",
+        remedy: "`gaps` names each; accept what may stay",
+        lasting: false,
+    },
+    Exit {
+        codes: &[10],
+        kind: Some(ErrorKind::Config),
+        meaning: "settings, organization or repository are wrong",
+        remedy: "follow the remedy printed with the error",
+        lasting: true,
+    },
+    Exit {
+        codes: &[11],
+        kind: Some(ErrorKind::Conflict),
+        meaning: "another run holds the claim, or has committed first",
+        remedy: "let it finish",
+        lasting: false,
+    },
+    Exit {
+        codes: &[12],
+        kind: Some(ErrorKind::Denied),
+        meaning: "the token is refused",
+        remedy: "replace it, or use that of a service account",
+        lasting: true,
+    },
+    Exit {
+        codes: &[13],
+        kind: Some(ErrorKind::Unavailable),
+        meaning: "a service or a disk did not answer, although retried",
+        remedy: "look at it, run again",
+        lasting: false,
+    },
+    Exit {
+        codes: &[14],
+        kind: Some(ErrorKind::Unfit),
+        meaning: "the store cannot create an object on condition",
+        remedy: "use another store",
+        lasting: true,
+    },
+    Exit {
+        codes: &[20],
+        kind: Some(ErrorKind::Corrupt),
+        meaning: "stored data is not what was written",
+        remedy: "`verify` names the objects; restore them",
+        lasting: true,
+    },
+    Exit {
+        codes: &[21],
+        kind: Some(ErrorKind::Newer),
+        meaning: "the repository is of a newer version",
+        remedy: "upgrade",
+        lasting: true,
+    },
+    Exit { codes: &[70], kind: Some(ErrorKind::Bug), meaning: "a bug", remedy: "report it", lasting: false },
+    Exit {
+        codes: &[75],
+        kind: Some(ErrorKind::Throttled),
+        meaning: "Asana asks for patience",
+        remedy: "run again later",
+        lasting: false,
+    },
+    Exit {
+        codes: &[130, 143],
+        kind: Some(ErrorKind::Cancelled),
+        meaning: "stopped by SIGINT, SIGTERM",
+        remedy: "run again: it goes on from there",
+        lasting: false,
+    },
+];
+
+impl ErrorKind {
     /// The process exit code of this kind.
     #[must_use]
     pub fn exit_code(self) -> u8 {
-        Self::EXIT_CODES.iter().find(|(kind, _)| *kind == self).map_or(70, |(_, code)| *code)
+        let own = EXITS.iter().find(|exit| exit.kind == Some(self));
+        own.and_then(|exit| exit.codes.first()).copied().unwrap_or(70)
     }
 }
 
@@ -110,6 +201,8 @@ impl std::error::Error for Error {}
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use super::*;
 
     #[test]
@@ -121,9 +214,12 @@ mod tests {
 
     #[test]
     fn every_kind_has_an_exit_code_of_its_own() {
-        let mut codes: Vec<u8> = ErrorKind::EXIT_CODES.iter().map(|(_, code)| *code).collect();
+        let mut codes: Vec<u8> = EXITS.iter().flat_map(|exit| exit.codes).copied().collect();
+        assert!(codes.is_sorted(), "{codes:?}");
         codes.dedup();
-        assert_eq!(codes.len(), 10);
+        assert_eq!(codes.len(), EXITS.len() + 1);
+        let kinds: HashSet<_> = EXITS.iter().filter_map(|exit| exit.kind).collect();
+        assert_eq!(kinds.len(), 10);
         assert_eq!(ErrorKind::Corrupt.exit_code(), 20);
     }
 }

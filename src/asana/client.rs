@@ -7,6 +7,7 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tracing::Instrument;
 use url::{Host, Url};
 
 use crate::asana::answer::{Answer, Found, Heard, Page, Records};
@@ -161,7 +162,8 @@ impl Client {
 
     pub(super) async fn send<T>(&self, ask: &Ask<'_>, decode: http::Decode<T>) -> Result<Reply<T>> {
         let doing = |error: Error| error.doing(format!("ask Asana for {} ({})", ask.path, ask.operation));
-        http::send(&self.0, ask, decode).await.map_err(doing)
+        let span = tracing::debug_span!("request", operation = ask.operation, path = ask.path);
+        http::send(&self.0, ask, decode).instrument(span).await.map_err(doing)
     }
 }
 

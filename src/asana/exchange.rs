@@ -87,6 +87,7 @@ pub(super) async fn exchange(inner: &Inner, ask: &Ask<'_>) -> Result<Whole, Brok
     let mut books = inner.books.open();
     let status = outcome.as_ref().map_or(0, |(status, ..)| status.as_u16());
     *books.by_status.entry(status).or_default() += 1;
+    *books.by_operation_and_status.entry((ask.operation, status)).or_default() += 1;
     let (status, headers, body) = outcome?;
     books.bytes += body.len() as u64;
     // The middle of the exchange is the best guess of when Asana looked at its clock.

@@ -14,6 +14,8 @@ pub struct Statistics {
     pub by_operation: BTreeMap<&'static str, u64>,
     /// Requests that ended, by status; 0 where no usable answer came.
     pub by_status: BTreeMap<u16, u64>,
+    /// Requests that ended, by operation and status.
+    pub by_operation_and_status: BTreeMap<(&'static str, u16), u64>,
     /// Requests that had to be sent once more.
     pub retries: u64,
     /// Time that requests waited for their turn, summed over all of them.

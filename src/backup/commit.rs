@@ -174,6 +174,7 @@ impl Work<'_> {
         self.base = base;
         let (snapshot, deletes, mut sums) = snapshot?;
         let committed = self.run.repository.commit(&snapshot).await?;
+        self.run.progress.wrote(sums.parts, sums.bytes);
         if !is_finished {
             self.stage.committed(deletes);
         }

@@ -5,6 +5,7 @@
 
 use chrono::Duration;
 use tokio::time::Instant;
+use tracing::{Instrument, info_span};
 
 use crate::asana::Refusal;
 use crate::backup::index::Index;
@@ -103,16 +104,21 @@ async fn carry_out(work: &mut Work<'_>, tenure: Tenure, terms: Terms) -> Result<
             work.walk.restore_streams(&tenure.heard);
         }
     }
-    prepare(work).await?;
-    walk(work).await?;
-    sweep(work).await?;
-    changes(work).await?;
+    prepare(work).instrument(info_span!("stage", stage = "fence")).await?;
+    walk(work).instrument(info_span!("stage", stage = "walk")).await?;
+    sweep(work).instrument(info_span!("stage", stage = "sweep")).await?;
+    changes(work).instrument(info_span!("stage", stage = "changes")).await?;
+    settle(work).instrument(info_span!("stage", stage = "settle")).await?;
+    work.run.progress.doing("commit");
+    work.commit().instrument(info_span!("stage", stage = "commit")).await
+}
+
+/// Asks for what should have been met and was not.
+async fn settle(work: &mut Work<'_>) -> Result<()> {
     work.run.progress.doing("ask for what is missing");
     work.begin(Phase::Settle, Vec::new()).await?;
     ask_gaps_again(work).await?;
-    removal::settle(work).await?;
-    work.run.progress.doing("commit");
-    work.commit().await
+    removal::settle(work).await
 }
 
 /// Asks once more what no run could read, unless this one has asked already.

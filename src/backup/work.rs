@@ -139,7 +139,9 @@ impl<'a> Work<'a> {
     }
 
     pub(super) async fn flush(&mut self) -> Result<()> {
-        self.journal.flush(self.run.clock.now()).await
+        self.journal.flush(self.run.clock.now()).await?;
+        self.run.progress.kept();
+        Ok(())
     }
 
     async fn take_one(&mut self, told: Told) -> Result<()> {

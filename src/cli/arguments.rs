@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use crate::config::Overrides;
+use crate::error::NEW_GAPS;
 
 /// Keeps a complete, provable, queryable copy of an Asana organization in your own bucket.
 #[derive(Clone, Debug, Parser)]
@@ -20,6 +21,10 @@ pub(super) struct Arguments {
     /// The organization: its name in the config file, or its gid
     #[arg(long, global = true, env = "ASANA_ORGANIZATION", value_name = "NAME")]
     pub(super) organization: Option<String>,
+
+    /// The organization by its place in the config file's names, sorted, from 0: for jobs that share a file out
+    #[arg(long, global = true, value_name = "INDEX", conflicts_with = "organization")]
+    pub(super) organization_index: Option<usize>,
 
     /// Where the backup lives: a folder, file:// or s3://bucket/prefix
     #[arg(long, global = true, env = "ASANA_BACKUP_REPOSITORY", value_name = "URL")]
@@ -88,6 +93,20 @@ pub(super) enum Command {
     /// Print what is read, and how, as JSON
     #[command(hide = true)]
     Resources,
+    /// Print what completes commands in a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man {
+        /// Write the page of every command into this folder instead
+        #[arg(long, value_name = "FOLDER")]
+        folder: Option<PathBuf>,
+    },
+    /// Print the table of exit codes
+    #[command(hide = true)]
+    Exits,
     /// Back up a simulated organization into ./demo-repository and look at the result
     #[cfg(feature = "demo")]
     Demo(DemoArguments),
@@ -111,6 +130,9 @@ pub(super) struct RunArguments {
     /// Claim in this name; the claim of a dead run of the same name is taken over at once
     #[arg(long, env = "ASANA_BACKUP_HOLDER", value_name = "NAME")]
     pub(super) holder: Option<String>,
+    /// The exit code of a run that commits with new gaps; 0 where a metric tells of them, and the job did its work
+    #[arg(long, default_value_t = NEW_GAPS, value_name = "CODE")]
+    pub(super) gaps_exit_code: u8,
 }
 
 /// Where a daemon keeps what it remembers.
@@ -179,6 +201,7 @@ impl Arguments {
     pub(super) fn overrides(&self) -> Overrides {
         Overrides {
             organization: self.organization.clone(),
+            organization_index: self.organization_index,
             repository: self.repository.clone(),
             base_url: self.base_url.clone(),
             token_file: self.token_file.clone(),

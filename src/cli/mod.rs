@@ -10,6 +10,7 @@ mod chosen;
 mod demo;
 mod gaps;
 mod serve;
+mod manual;
 mod show;
 mod status;
 mod verbs;
@@ -21,7 +22,7 @@ use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::telemetry;
+use crate::telemetry::{self, Metrics};
 use arguments::{Arguments, Command};
 
 /// How long a run may take to lay down its work when it is asked to stop; a kill is safe at any moment.
@@ -31,7 +32,6 @@ const GRACE: Duration = Duration::from_secs(5);
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    telemetry::start(arguments.verbose);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(cause) => {
@@ -39,9 +39,11 @@ pub fn main() -> ExitCode {
             return show::failure(&error);
         }
     };
+    let metrics = Metrics::default();
+    let otlp = telemetry::start(arguments.verbose, runtime.handle(), &metrics);
     let code = runtime.block_on(async {
         let stop = CancellationToken::new();
-        let mut work = std::pin::pin!(dispatch(&arguments, &stop));
+        let mut work = std::pin::pin!(dispatch(&arguments, &metrics, &stop));
         let code = tokio::select! {
             biased;
             done = &mut work => return ended(done),
@@ -61,6 +63,7 @@ pub fn main() -> ExitCode {
         }
         ExitCode::from(code)
     });
+    runtime.block_on(otlp.end());
     // Answers that nobody waits for any more need not be waited for either.
     runtime.shutdown_background();
     code
@@ -73,16 +76,19 @@ fn ended(done: Result<u8>) -> ExitCode {
     }
 }
 
-async fn dispatch(arguments: &Arguments, stop: &CancellationToken) -> Result<u8> {
+async fn dispatch(arguments: &Arguments, metrics: &Metrics, stop: &CancellationToken) -> Result<u8> {
     match &arguments.command {
-        Command::Run(run) => verbs::run(arguments, run, stop).await,
+        Command::Run(run) => verbs::run(arguments, run, metrics, stop).await,
         Command::Gaps { command } => gaps::gaps(arguments, command.as_ref()).await,
         Command::Daemon(daemon) => serve::serve(arguments, daemon, stop).await,
         Command::Status { fail_if_late } => status::status(arguments, *fail_if_late).await,
         Command::Snapshots => verbs::snapshots(arguments).await,
-        Command::Verify { snapshot, deep } => verbs::verify(arguments, *snapshot, *deep).await,
+        Command::Verify { snapshot, deep } => verbs::verify(arguments, metrics, *snapshot, *deep).await,
         Command::Check => check::check(arguments).await,
         Command::Resources => show::resources().map(|()| 0),
+        Command::Completions { shell } => manual::completions(*shell),
+        Command::Man { folder } => manual::man(folder.as_deref()),
+        Command::Exits => manual::exits(arguments),
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo::demo(arguments, demo, stop).await,
         #[cfg(feature = "demo")]

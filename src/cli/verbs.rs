@@ -7,28 +7,30 @@ use tracing::Instrument;
 use crate::backup::{Outcome, Walk};
 use crate::cli::arguments::{Arguments, RunArguments};
 use crate::cli::{chosen, show};
-use crate::config::{Config, Organization};
-use crate::daemon::{self, Job, NEW_GAPS, Outside, Wanted, Watch, open};
+use crate::clock::Clock;
+use crate::config::{Config, Organization, StoreSettings};
+use crate::daemon::{self, Job, Outside, Wanted, Watch, open};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::SnapshotNumber;
-use crate::telemetry;
+use crate::telemetry::{self, Metrics, Outlets};
 use crate::verify;
 
 /// Backs up every chosen organization. One that fails does not stop the others; the first failure is the exit code.
 pub(super) async fn run(
     arguments: &Arguments,
     wanted: &RunArguments,
+    metrics: &Metrics,
     stop: &CancellationToken,
 ) -> Result<u8> {
     let (config, chosen) = chosen::settings(arguments)?;
-    let outside = Outside::real();
+    let outside = Outside::real().telling(Outlets::new(&config.metrics, metrics.clone())?);
     let mut failed: Option<Error> = None;
     let mut code = 0;
     for (name, organization) in &chosen {
         match back_up(arguments, &outside, (name, organization), &config, wanted, stop).await {
             Ok(outcome) => {
                 if outcome.new_gaps > 0 {
-                    code = NEW_GAPS;
+                    code = wanted.gaps_exit_code;
                 }
                 if arguments.json() {
                     show::json(&outcome)?;
@@ -105,18 +107,43 @@ pub(super) async fn snapshots(arguments: &Arguments) -> Result<u8> {
 }
 
 /// Verifies repositories.
-pub(super) async fn verify(arguments: &Arguments, snapshot: Option<u64>, deep: bool) -> Result<u8> {
+pub(super) async fn verify(
+    arguments: &Arguments,
+    metrics: &Metrics,
+    snapshot: Option<u64>,
+    deep: bool,
+) -> Result<u8> {
     let scope = verify::Scope { snapshot: snapshot.map(SnapshotNumber), deep };
+    let outlets = chosen::outlets(arguments, metrics)?;
     let mut failed = Ok(());
-    for (_, url, settings) in chosen::repositories(arguments)? {
-        let repository = open::repository(&url, &settings).await?;
-        let report = verify::verify(&repository, scope).await?;
-        if arguments.json() {
-            show::json(&report)?
-        } else {
-            show::line(show::report(&report))
+    for (name, url, settings) in chosen::repositories(arguments)? {
+        let verified = verify_one(arguments, &url, &settings, scope).await;
+        // One snapshot found whole says nothing about the others.
+        if let Some(outlets) = outlets.as_ref().filter(|_| verified.is_err() || snapshot.is_none()) {
+            let code = verified.as_ref().map_or_else(|error| error.kind().exit_code(), |()| 0);
+            outlets.verified(&name, code, Clock::wall().now()).await;
         }
-        failed = failed.and(report.result());
+        match verified {
+            // What is damaged here says nothing about the others.
+            Err(error) if error.kind() == ErrorKind::Corrupt => failed = failed.and(Err(error)),
+            verified => verified?,
+        }
     }
     failed.map(|()| 0)
+}
+
+async fn verify_one(
+    arguments: &Arguments,
+    url: &str,
+    settings: &StoreSettings,
+    scope: verify::Scope,
+) -> Result<()> {
+    let repository = open::repository(url, settings).await?;
+    let report = verify::verify(&repository, scope).await?;
+    if arguments.json() {
+        show::json(&report)?
+    } else {
+        show::line(show::report(&report))
+    }
+    report.result()
 }

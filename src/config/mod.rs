@@ -6,6 +6,7 @@
 
 mod files;
 mod schedule;
+mod telemetry;
 
 use std::collections::BTreeMap;
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -18,12 +19,16 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::resources;
 
 pub use schedule::{DaemonSettings, OwnSchedule, ScheduleSettings};
+pub use telemetry::{HeartbeatSettings, Listen, MetricsSettings, SecretUrl, StatusSettings};
 
 /// Where Asana answers.
 pub const ASANA: &str = "https://app.asana.com/api/1.0";
 
 /// The variable that holds the token itself, where no file does.
 pub const TOKEN_VARIABLE: &str = "ASANA_TOKEN";
+
+/// The name of the credential that systemd loads for the program (`LoadCredential=`).
+pub const CREDENTIAL: &str = "asana-token";
 
 /// Everything that can be set.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -41,6 +46,10 @@ pub struct Config {
     pub pace: Pace,
     /// How much to hold in memory.
     pub memory: Memory,
+    /// Where metrics go.
+    pub metrics: MetricsSettings,
+    /// Where the daemon tells how it is.
+    pub status: StatusSettings,
 }
 
 /// One organization and its repository.
@@ -49,7 +58,7 @@ pub struct Config {
 pub struct Organization {
     /// Its gid: the number in the address of the admin console, or `asana-backup check` lists what a token sees.
     pub gid: String,
-    /// The file that holds the token of a service account. Without it, the variable `ASANA_TOKEN`.
+    /// The file that holds the token of a service account. Without it, what systemd loaded, else `ASANA_TOKEN`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
     /// Where the backup lives: a folder, `file://` or `s3://bucket/prefix`.
@@ -66,6 +75,12 @@ pub struct Organization {
     /// What its schedule says instead of the one of all.
     #[serde(default)]
     pub schedule: OwnSchedule,
+    /// The address to ping when a run starts and ends. It is a secret: better in a file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_url: Option<SecretUrl>,
+    /// The file that holds that address.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub heartbeat_url_file: Option<PathBuf>,
 }
 
 fn asana() -> String {
@@ -182,6 +197,8 @@ impl Default for Memory {
 pub struct Overrides {
     /// A name of the file's, or a gid.
     pub organization: Option<String>,
+    /// A place in the file's names, sorted, from 0.
+    pub organization_index: Option<usize>,
     /// Where the backup lives.
     pub repository: Option<String>,
     /// Where Asana answers.
@@ -205,6 +222,7 @@ impl Config {
         let config: Self = toml::from_str(text)
             .map_err(|cause| Error::new(ErrorKind::Config, cause.to_string().trim_end()))?;
         config.organizations.iter().try_for_each(|(name, organization)| organization.check(name))?;
+        config.status.check()?;
         Ok(config)
     }
 
@@ -221,9 +239,10 @@ impl Config {
 
     /// The organizations to work on: the one that `overrides` name, or all of the file's.
     pub fn chosen(&self, overrides: &Overrides) -> Result<Vec<(String, Organization)>> {
-        let mut chosen = match &overrides.organization {
-            Some(wanted) => vec![self.named(wanted, overrides)?],
-            None => self.organizations.clone().into_iter().collect(),
+        let mut chosen = match (&overrides.organization, overrides.organization_index) {
+            (Some(wanted), _) => vec![self.named(wanted, overrides)?],
+            (None, Some(index)) => vec![self.at(index)?],
+            (None, None) => self.organizations.clone().into_iter().collect(),
         };
         if chosen.is_empty() {
             return Err(Error::new(ErrorKind::Config, "no organization is named").remedy(
@@ -239,6 +258,18 @@ impl Config {
             organization.check(name)?;
         }
         Ok(chosen)
+    }
+
+    fn at(&self, index: usize) -> Result<(String, Organization)> {
+        let found = self.organizations.iter().nth(index);
+        found.map(|(name, one)| (name.clone(), one.clone())).ok_or_else(|| {
+            let count = self.organizations.len();
+            Error::new(
+                ErrorKind::Config,
+                format!("there is no organization {index}, counted from 0, of {count}"),
+            )
+            .remedy("start as many jobs as the config file has organizations")
+        })
     }
 
     fn named(&self, wanted: &str, overrides: &Overrides) -> Result<(String, Organization)> {
@@ -270,6 +301,8 @@ impl Organization {
             filters: Filters::default(),
             store: StoreSettings::default(),
             schedule: OwnSchedule::default(),
+            heartbeat_url: None,
+            heartbeat_url_file: None,
         }
     }
 
@@ -309,10 +342,18 @@ impl Organization {
         Ok(())
     }
 
-    /// Where the token of this organization comes from.
+    /// Where to ping when a run starts and ends.
+    #[must_use]
+    pub fn heartbeat(&self) -> HeartbeatSettings<'_> {
+        HeartbeatSettings { url: self.heartbeat_url.as_ref(), file: self.heartbeat_url_file.as_deref() }
+    }
+
+    /// Where the token of this organization comes from: the file that is named, what systemd loaded, the environment.
     pub fn token(&self) -> Result<TokenSource> {
-        if let Some(path) = &self.token_file {
-            return Ok(TokenSource::File(path.clone()));
+        let credential =
+            || std::env::var_os("CREDENTIALS_DIRECTORY").map(|at| Path::new(&at).join(CREDENTIAL));
+        if let Some(path) = self.token_file.clone().or_else(|| credential().filter(|path| path.exists())) {
+            return Ok(TokenSource::File(path));
         }
         match std::env::var(TOKEN_VARIABLE) {
             Ok(text) if !text.trim().is_empty() => Ok(TokenSource::Text(text.trim().to_owned().into())),

@@ -13,6 +13,8 @@ fn the_example_equals_the_defaults() {
     assert_eq!(example.schedule, ScheduleSettings::default());
     assert_eq!(example.daemon, DaemonSettings::default());
     assert_eq!(acme.schedule, OwnSchedule::default());
+    assert_eq!(example.metrics, MetricsSettings::default());
+    assert_eq!(example.status, StatusSettings::default());
     assert_eq!(acme.filters, Filters::default());
     assert_eq!(acme.base_url, ASANA);
     assert_eq!(acme.store, StoreSettings::default());
@@ -35,9 +37,17 @@ fn the_example_documents_every_key() {
                     ..StoreSettings::default()
                 },
                 schedule: OwnSchedule { backup: Some("b".into()), ..OwnSchedule::default() },
+                heartbeat_url: Some(toml::Value::from("https://h").try_into().expect("an address")),
+                heartbeat_url_file: Some("h".into()),
             },
         )]
         .into(),
+        metrics: MetricsSettings {
+            textfile: Some("m".into()),
+            pushgateway_url: Some(toml::Value::from("https://p").try_into().expect("an address")),
+            pushgateway_url_file: Some("p".into()),
+        },
+        status: StatusSettings { token_file: Some("s".into()), ..StatusSettings::default() },
         ..Config::default()
     };
     let table = toml::Table::try_from(every).expect("settings are a table");
@@ -73,6 +83,8 @@ fn refused(text: &str, named: &str) {
 fn what_is_wrong_is_refused_by_name() {
     refused("colour = 1", "colour");
     refused("[pace]\nrequests_per_minute = 0", "requests_per_minute");
+    refused("[status]\nlisten = '0.0.0.0:9464'", "status.listen");
+    refused("[status]\nlisten = 'everywhere'", "everywhere");
     refused("[organizations.a]\ngid = '1'\nrepository = 'r'\nowner = 'me'", "owner");
     refused("[organizations.a]\ngid = 'acme'\nrepository = 'r'", "acme");
     refused("[organizations.a]\ngid = '1'\nrepository = 'r'\nfilters.tables = ['goats']", "goats");
@@ -141,4 +153,16 @@ fn a_name_that_two_files_give_is_refused_and_both_are_named() {
     let error = Config::read(&path).expect_err("not there");
     assert!(error.to_string().contains("pace"), "{error}");
     assert!(error.remedy_text().is_some_and(|remedy| remedy.contains("organizations")));
+}
+
+#[test]
+fn jobs_that_share_a_file_out_get_one_organization_each_by_their_index() {
+    let config = Config::parse(
+        "[organizations.b]\ngid = '2'\nrepository = 's'\n[organizations.a]\ngid = '1'\nrepository = 'r'",
+    )
+    .expect("valid");
+    let job = |index| config.chosen(&Overrides { organization_index: Some(index), ..Overrides::default() });
+    let names: Vec<_> = (0..2).map(|index| job(index).expect("there")[0].0.clone()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(job(2).expect_err("there are two").kind(), ErrorKind::Config);
 }

@@ -15,15 +15,14 @@ use crate::asana::{Client, Live};
 use crate::backup::{self, Outcome};
 use crate::config::{Config, Organization};
 use crate::crawl::Plan;
-use crate::daemon::{Outside, alone};
+use crate::daemon::{Outside, alone, tell};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::RunId;
 use crate::repository::Repository;
 use crate::telemetry::{Progress, Readings};
 use crate::verify::{self, Report};
 
-/// The exit code of a run that committed gaps which the snapshot before did not have.
-pub const NEW_GAPS: u8 = 3;
+pub use crate::error::NEW_GAPS;
 
 /// What is backed up, and how.
 #[derive(Clone, Copy, Debug)]
@@ -104,11 +103,14 @@ impl Watch {
 
 /// Backs up one organization. The future may be dropped at any moment, as by a crash.
 pub async fn back_up(outside: &Outside, job: Job<'_>, stop: &CancellationToken) -> Result<Outcome> {
-    let span = tracing::info_span!("job", organization = job.name);
+    let id = RunId(ulid::Ulid::generate());
+    let span = tracing::info_span!("job", organization = job.name, run = %id);
     let whole = async {
         begins(&job);
-        let done = attempt(outside, &job, stop).await;
+        let told = tell::begins(outside, &job, id);
+        let done = attempt(outside, &job, id, stop).await;
         ends(&job, &done);
+        tell::ends(told, &done, outside.clock().now()).await;
         done
     };
     whole.instrument(span).await
@@ -185,7 +187,7 @@ pub fn exit_code(done: &Result<Outcome>) -> u8 {
     }
 }
 
-async fn attempt(outside: &Outside, job: &Job<'_>, stop: &CancellationToken) -> Result<Outcome> {
+async fn attempt(outside: &Outside, job: &Job<'_>, id: RunId, stop: &CancellationToken) -> Result<Outcome> {
     let Job { organization, config, wanted, watch, .. } = job;
     let client = outside.client(config, organization)?;
     watch
@@ -202,7 +204,7 @@ async fn attempt(outside: &Outside, job: &Job<'_>, stop: &CancellationToken) -> 
         clock,
         repository,
         filters: organization.filters.clone(),
-        id: RunId(ulid::Ulid::generate()),
+        id,
         holder,
         walk: wanted.walk.clone(),
         accept_deletions: wanted.accept_deletions,

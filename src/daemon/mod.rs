@@ -15,6 +15,7 @@ mod state;
 mod status;
 mod trial;
 mod wake;
+mod tell;
 
 pub(crate) use agenda::upcoming;
 pub use job::{Job, NEW_GAPS, Wanted, Watch, back_up};

@@ -15,6 +15,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Organization, Pace, StoreSettings, TokenSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::repository::{Repository, Store, StoreOptions};
+use crate::telemetry::Outlets;
 
 /// The store at `url`.
 pub(crate) fn store(url: &str, settings: &StoreSettings) -> Result<Store> {
@@ -41,6 +42,7 @@ pub struct Outside {
     clock: Clock,
     client: Arc<OpensClient>,
     store: Arc<OpensStore>,
+    outlets: Option<Outlets>,
 }
 
 impl Outside {
@@ -61,7 +63,19 @@ impl Outside {
         client: impl Fn(&Config, &Organization) -> Result<Client> + Send + Sync + 'static,
         store: impl for<'a> Fn(&'a Organization) -> BoxFuture<'a, Result<Store>> + Send + Sync + 'static,
     ) -> Self {
-        Self { clock, client: Arc::new(client), store: Arc::new(store) }
+        Self { clock, client: Arc::new(client), store: Arc::new(store), outlets: None }
+    }
+
+    /// The same world, which is told how jobs go.
+    #[must_use]
+    pub fn telling(self, outlets: Outlets) -> Self {
+        Self { outlets: Some(outlets), ..self }
+    }
+
+    /// Where to tell how jobs go.
+    #[must_use]
+    pub fn outlets(&self) -> Option<&Outlets> {
+        self.outlets.as_ref()
     }
 
     /// Tells the time.

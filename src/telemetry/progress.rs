@@ -30,6 +30,11 @@ pub struct Progress {
     steps: AtomicU64,
     doing: Mutex<&'static str>,
     started: Instant,
+    /// When what was read was last kept in the journal.
+    kept_at: Mutex<Instant>,
+    /// Parts that were committed, and their bytes.
+    parts: AtomicU64,
+    bytes: AtomicU64,
 }
 
 /// What the client counts, for the display.
@@ -53,6 +58,9 @@ impl Default for Progress {
             steps: AtomicU64::new(0),
             doing: Mutex::new("starting"),
             started: Instant::now(),
+            kept_at: Mutex::new(Instant::now()),
+            parts: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
         }
     }
 }
@@ -99,6 +107,27 @@ impl Progress {
     pub fn moved(&self) -> u64 {
         let counts = [&self.done, &self.wanted, &self.steps];
         self.total() + counts.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>()
+    }
+
+    /// What was read up to now is in the journal.
+    pub fn kept(&self) {
+        *self.kept_at.lock().expect("no holder panics") = Instant::now();
+    }
+
+    /// How long ago that was.
+    pub fn since_kept(&self) -> Duration {
+        self.kept_at.lock().expect("no holder panics").elapsed()
+    }
+
+    /// Counts parts that were committed.
+    pub fn wrote(&self, parts: u64, bytes: u64) {
+        self.parts.fetch_add(parts, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Parts that were committed, and their bytes.
+    pub fn written(&self) -> (u64, u64) {
+        (self.parts.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
     /// Different records read.

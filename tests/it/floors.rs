@@ -17,7 +17,7 @@ const FLOORS: &[&[&str]] = &[
 
 /// Crates that have one door.
 const DOORS: &[(&str, &[&str])] = &[
-    ("reqwest", &["asana/http.rs", "asana/network.rs"]),
+    ("reqwest", &["asana/http.rs", "asana/network.rs", "telemetry/post.rs"]),
     ("object_store", &["repository/store.rs"]),
     ("iceberg", &["repository/iceberg.rs"]),
     ("parquet", &["encode/"]),
@@ -26,7 +26,20 @@ const DOORS: &[(&str, &[&str])] = &[
     ("croner", &["daemon/schedule/"]),
     ("chrono_tz", &["daemon/schedule/"]),
     ("rustix", &["daemon/notify.rs"]),
+    ("clap_complete", &["cli/"]),
+    ("clap_mangen", &["cli/manual.rs"]),
     ("redb", &["backup/index.rs"]),
+    ("axum", &["telemetry/status.rs"]),
+    ("hyper", &["telemetry/status.rs"]),
+    ("hyper_util", &["telemetry/status.rs"]),
+    ("opentelemetry", &["telemetry/otlp.rs"]),
+    ("opentelemetry_http", &["telemetry/otlp.rs"]),
+    ("opentelemetry_otlp", &["telemetry/otlp.rs"]),
+    ("opentelemetry_sdk", &["telemetry/otlp.rs"]),
+    ("prometheus_client", &["telemetry/text.rs"]),
+    ("tracing_journald", &["telemetry/logs.rs"]),
+    ("tracing_opentelemetry", &["telemetry/logs.rs"]),
+    ("tracing_subscriber", &["telemetry/logs.rs"]),
     ("indicatif", &["telemetry/", "cli/show.rs"]),
 ];
 

@@ -5,6 +5,7 @@ mod compaction;
 mod copying;
 mod crashes;
 mod deletions;
+mod exits;
 mod floors;
 mod gaps;
 mod histories;

@@ -240,6 +240,16 @@ fn new_gaps_are_exit_3_once_and_accepted_ones_are_listed_with_whose_word_it_is_u
 }
 
 #[test]
+fn new_gaps_are_success_for_a_job_that_asks_so() {
+    let served = Served::start(&[]);
+    let fault =
+        r#"{"path":"/tasks/*/stories","kind":{"status":{"status":403,"retry_after":null}},"every":9}"#;
+    served.control("POST", "faults", fault);
+    ends(&served.run(&["run", "--gaps-exit-code", "0"]), 0);
+    assert!(ends(&served.run(&["gaps"]), 0).contains("getStoriesForTask"));
+}
+
+#[test]
 fn a_stopped_run_ends_with_its_signals_code_and_commits_nothing() {
     let served = Served::start(&["--latency", "200"]);
     let mut child =

@@ -274,6 +274,8 @@ async fn every_request_is_counted() {
     let statistics = client.statistics();
     assert_eq!(statistics.by_operation, [("getTask", 2), ("getUser", 1)].into());
     assert_eq!(statistics.by_status, [(200, 2), (500, 1)].into());
+    let both = [(("getTask", 200), 1), (("getTask", 500), 1), (("getUser", 200), 1)];
+    assert_eq!(statistics.by_operation_and_status, both.into());
     assert_eq!((statistics.requests(), statistics.retries, statistics.bytes), (3, 1, 40));
     let live = client.live();
     assert_eq!((live.requests, live.in_flight, live.last_minute), (3, 0, 3));

@@ -1,0 +1,117 @@
+//! What is told of a job: metrics, pings and pushes, from what it counts and what came of it.
+//!
+//! Rule: called where a job begins and where it ends, and nowhere else; nothing here can make it fail.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+
+use crate::backup::Outcome;
+use crate::daemon::job::{Job, Watch, exit_code};
+use crate::daemon::open::Outside;
+use crate::error::Result;
+use crate::model::RunId;
+use crate::telemetry::table::{self, Metric};
+use crate::telemetry::{Beginning, Sample, Watched, seconds};
+
+/// A job of which is told, and whose.
+#[derive(Debug)]
+pub(super) struct Told {
+    watched: Watched,
+    organization: String,
+}
+
+/// Tells that a job begins, where there is somebody to tell.
+pub(super) fn begins(outside: &Outside, job: &Job<'_>, run: RunId) -> Option<Told> {
+    let outlets = outside.outlets()?;
+    let heartbeat = job.organization.heartbeat().find().unwrap_or_else(|error| {
+        tracing::warn!(%error, "no heartbeat");
+        outlets.metrics().tell(&table::HEARTBEAT_FAILURES, &[job.name], 1.0);
+        None
+    });
+    let beginning = Beginning { organization: job.name, run: run.0, heartbeat, at: outside.clock().now() };
+    let (organization, watch) = (job.name.to_owned(), job.watch.clone());
+    let watched = outlets.begin(beginning, {
+        let organization = organization.clone();
+        move || counted(&organization, &watch)
+    });
+    Some(Told { watched, organization })
+}
+
+/// What a job has counted so far.
+fn counted(organization: &str, watch: &Watch) -> Vec<Sample> {
+    let of = |metric, value| Sample::new(metric, &[organization], value);
+    let (parts, bytes) = watch.progress().written();
+    let mut samples = vec![
+        of(&table::CHECKPOINT_AGE, watch.progress().since_kept().as_secs_f64()),
+        of(&table::PARTS, parts as f64),
+        of(&table::WRITTEN_BYTES, bytes as f64),
+    ];
+    let Some(client) = watch.client() else { return samples };
+    let statistics = client.statistics();
+    samples.push(of(&table::API_BYTES, statistics.bytes as f64));
+    samples.push(of(&table::RATE_LIMIT_WAIT, statistics.waited.as_secs_f64()));
+    for ((operation, status), count) in statistics.by_operation_and_status {
+        let labels = [organization, operation, &status.to_string()];
+        samples.push(Sample::new(&table::API_REQUESTS, &labels, count as f64));
+    }
+    samples
+}
+
+/// Tells what came of a job.
+pub(super) async fn ends(told: Option<Told>, done: &Result<Outcome>, at: DateTime<Utc>) {
+    let Some(Told { watched, organization }) = told else { return };
+    let said = match done {
+        Ok(outcome) => {
+            committed(&watched, &organization, outcome, at);
+            format!(
+                "{organization}: snapshot {}, {}, {} gaps of which {} are new, {} parts, {} bytes\n",
+                outcome.snapshot,
+                if outcome.complete { "complete" } else { "not proven complete" },
+                outcome.gaps.len(),
+                outcome.new_gaps,
+                outcome.parts,
+                outcome.bytes
+            )
+        }
+        Err(error) => {
+            let remedy = error.remedy_text().map(|remedy| format!("remedy: {remedy}\n")).unwrap_or_default();
+            format!("{organization}: {error}\n{remedy}")
+        }
+    };
+    watched.end(exit_code(done), &said, at).await;
+}
+
+fn committed(watched: &Watched, organization: &str, outcome: &Outcome, now: DateTime<Utc>) {
+    watched.tell(&table::LAST_SUCCESS, seconds(outcome.committed_at));
+    watched.tell(&table::SNAPSHOT, outcome.snapshot.0 as f64);
+    watched.tell(&table::NEW_GAPS, outcome.new_gaps as f64);
+    watched.tell(&table::HELD_DELETIONS, outcome.held_deletions as f64);
+    let metrics = watched.metrics();
+    let by_table = |metric: &'static Metric, name: &str, value: u64| {
+        Sample::new(metric, &[organization, name], value as f64)
+    };
+    let rows = outcome.tables.iter().map(|(name, table)| by_table(&table::ROWS, name, table.counts.rows));
+    metrics.replace(&table::ROWS, organization, rows.collect());
+    for (name, table) in &outcome.tables {
+        let counts = table.counts;
+        let became = [
+            ("new", counts.new),
+            ("changed", counts.changed),
+            ("unchanged", counts.unchanged),
+            ("gone", counts.gone),
+        ];
+        for (change, count) in became {
+            metrics.tell(&table::RECORDS, &[organization, name, change], count as f64);
+        }
+    }
+    let mut gaps: BTreeMap<_, u64> = BTreeMap::new();
+    for gap in &outcome.gaps {
+        *gaps.entry((&gap.table, gap.status, gap.is_accepted(now))).or_default() += 1;
+    }
+    let gaps = gaps.into_iter().map(|((name, status, accepted), count)| {
+        let labels = [organization, name, &status.to_string(), &accepted.to_string()];
+        Sample::new(&table::GAPS, &labels, count as f64)
+    });
+    metrics.replace(&table::GAPS, organization, gaps.collect());
+}

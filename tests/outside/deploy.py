@@ -1,0 +1,240 @@
+"""What is shipped for systemd and Kubernetes holds what it says, as the tools of those who run it see it.
+
+    PROGRAM=target/debug/asana-backup python3 tests/outside/deploy.py units
+    PROGRAM=target/debug/asana-backup python3 tests/outside/deploy.py manifests
+
+`units`: systemd finds nothing to say about the units, and rates their sandbox at most 1.2. `manifests`: kustomize renders
+every overlay, every document is valid, every pod keeps to the restricted profile and is told something that the program
+understands; the Helm chart renders the same documents.
+"""
+
+import contextlib
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from world import HERE, folder, hold, program, run_check
+
+ROOT = HERE.parent.parent
+SYSTEMD = ROOT / "deploy" / "systemd"
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+CHART = ROOT / "deploy" / "helm" / "asana-backup"
+EXPOSURE = 12
+"""In tenths, as `--threshold` takes it."""
+PATIENCE = 60
+
+
+def said(command, **more):
+    """What a command prints, on both streams, and its exit code."""
+    ran = subprocess.run(
+        [str(word) for word in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=PATIENCE, **more
+    )
+    return ran.stdout, ran.returncode
+
+
+def units():
+    """The units, under systemd's own eyes."""
+    services = ["asana-backup.service", "asana-backup-run@.service"]
+    sandbox = [text.split("# The sandbox")[1].split("[Install]")[0] for text in map(read_unit, services)]
+    hold(sandbox[0].strip() == sandbox[1].strip(), f"the sandboxes of {' and '.join(services)} differ")
+    with folder() as place:
+        for path in SYSTEMD.glob("*.*"):
+            if path.suffix in (".service", ".timer"):
+                # The program is not installed here; and a template is looked at by way of an instance.
+                text = path.read_text().replace("/usr/bin/asana-backup", program())
+                (place / path.name.replace("@.", "@acme.")).write_text(text)
+                (place / path.name).write_text(text)
+        looked_at = sorted(path for path in place.iterdir() if "@." not in path.name)
+        hold(len(looked_at) == 3, f"there are two services and a timer, not {looked_at}")
+        text, code = said(["systemd-analyze", "verify", "--man=no", *looked_at])
+        # It ends with 0 also where it knows a key not: what it prints is what counts.
+        hold((text.strip(), code) == ("", 0), f"systemd-analyze verify has something to say:\n{text}")
+        scores = []
+        for path in looked_at:
+            if path.suffix == ".service":
+                text, code = said(["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}", path])
+                hold(code == 0, f"{path.name} is more exposed than {EXPOSURE / 10}:\n{text}")
+                scores.append(re.search(r"exposure level for \S+: ([\d.]+)", text)[1])
+        for name in ("token-file.conf", "addresses.conf"):
+            at = place / "asana-backup.service.d"
+            at.mkdir(exist_ok=True)
+            (at / name).write_text((SYSTEMD / "examples" / name).read_text())
+            text, code = said(["systemd-analyze", "verify", "--man=no", place / "asana-backup.service"])
+            hold((text.strip(), code) == ("", 0), f"examples/{name}: {text}")
+        # Both write below a root of ours, and say what they would not.
+        (place / "root" / "etc").mkdir(parents=True)
+        user, code = said(["systemd-sysusers", f"--root={place}/root", SYSTEMD / "asana-backup.sysusers"])
+        hold(code == 0 and "asana-backup:" in (place / "root/etc/passwd").read_text(), f"sysusers: {user}")
+        text, code = said(["systemd-tmpfiles", f"--root={place}/root", "--create", SYSTEMD / "asana-backup.tmpfiles"])
+        hold(code == 0, f"tmpfiles: {text}")
+        mode = (place / "root/etc/asana-backup").stat().st_mode & 0o777
+        hold(mode == 0o750, f"/etc/asana-backup gets the mode {mode:o}")
+    return f"systemd has nothing to say, and rates the services {' and '.join(scores)}"
+
+
+def read_unit(name):
+    return (SYSTEMD / name).read_text()
+
+
+def documents(text):
+    import yaml
+
+    return [one for one in yaml.safe_load_all(text) if one]
+
+
+def kustomize(path):
+    """What kustomize makes of an overlay."""
+    text, code = said(["kubectl", "kustomize", path])
+    hold(code == 0, f"kubectl kustomize {path}: {text}")
+    return documents(text)
+
+
+def with_monitor(place):
+    """The daemon as somebody's own overlay that adds the PodMonitor."""
+    import yaml
+
+    overlay = {
+        "resources": [os.path.relpath(KUBERNETES / "daemon", place)],
+        "components": [os.path.relpath(KUBERNETES / "podmonitor", place)],
+    }
+    (place / "kustomization.yaml").write_text(yaml.safe_dump(overlay))
+    return kustomize(place)
+
+
+def pod_template(document):
+    """The pod of a workload, or nothing."""
+    spec = document.get("spec", {})
+    spec = spec["jobTemplate"]["spec"] if document["kind"] == "CronJob" else spec
+    return spec.get("template")
+
+
+def valid(name, all_documents, place):
+    """Holds every document of a kind that Kubernetes itself has to its schemas."""
+    import yaml
+
+    own = [one for one in all_documents if one["kind"] != "PodMonitor"]
+    path = place / f"{name}.yaml"
+    path.write_text(yaml.safe_dump_all(own))
+    for more in ([], ["-k", "1.33"]):
+        text, code = said(["kubernetes-validate", "--strict", *more, path])
+        hold(code == 0, f"{name}: {text}")
+
+
+def restricted(name, pod):
+    """Holds a pod to the restricted profile of the pod security standards, and to what we promise beyond."""
+    security = pod["securityContext"]
+    hold(security["runAsNonRoot"] and security["runAsUser"] > 0, f"{name} may be root")
+    hold(security["seccompProfile"]["type"] == "RuntimeDefault", f"{name} has no seccomp profile")
+    hold(pod["automountServiceAccountToken"] is False, f"{name} has a token of the cluster")
+    hold(not any(pod.get(key) for key in ("hostNetwork", "hostPID", "hostIPC")), f"{name} shares the host's name spaces")
+    hold(all(set(volume) <= {"name", "configMap", "secret", "emptyDir"} for volume in pod["volumes"]), f"{name}'s volumes")
+    hold(pod["terminationGracePeriodSeconds"] > 5, f"{name} is killed before a run has laid down its work")
+    for container in pod["containers"]:
+        own = container["securityContext"]
+        hold(own["allowPrivilegeEscalation"] is False and own["capabilities"] == {"drop": ["ALL"]}, f"{name} has rights")
+        hold(own["readOnlyRootFilesystem"] is True, f"{name} may write to its root")
+        hold(container["resources"]["limits"]["memory"] and container["resources"]["requests"]["cpu"], f"{name}'s limits")
+        spool = next(one["value"] for one in container["env"] if one["name"] == "TMPDIR")
+        hold(any(mount["mountPath"] == spool for mount in container["volumeMounts"]), f"{name} has no {spool}")
+        hold(not any("subPath" in mount for mount in container["volumeMounts"]), f"{name} would not notice a new token")
+        told = [word.replace("$(JOB_COMPLETION_INDEX)", "0") for word in container["args"]]
+        text, code = said([program(), *told, "--help"])
+        hold(code == 0, f"{name} says `{' '.join(told)}`, which the program does not understand:\n{text}")
+
+
+def normal(all_documents):
+    """Documents by kind and name, without what is Helm's own or depends on the text of the config."""
+    names = [one["metadata"]["name"] for one in all_documents if one["kind"] == "ConfigMap"]
+    text = json.dumps(all_documents)
+    for name in names:
+        text = text.replace(json.dumps(name), '"the config"')
+    own = {"helm.sh/chart", "app.kubernetes.io/managed-by", "checksum/config", "imagePullPolicy"}
+
+    def without(value):
+        if isinstance(value, dict):
+            kept = {key: without(inner) for key, inner in value.items() if key not in own}
+            return {key: inner for key, inner in kept.items() if key != "annotations" or inner}
+        return [without(inner) for inner in value] if isinstance(value, list) else value
+
+    return {(one["kind"], one["metadata"]["name"]): without(one) for one in json.loads(text)}
+
+
+def same(name, ours, charts):
+    """Holds two renderings to be the same, and names the first difference."""
+    ours, charts = normal(ours), normal(charts)
+    hold(ours.keys() == charts.keys(), f"{name}: kustomize gives {sorted(ours)}, and Helm {sorted(charts)}")
+    for key in ours:
+        difference = differ(ours[key], charts[key], "/".join(key))
+        hold(difference is None, f"{name}: kustomize and Helm differ at {difference}")
+
+
+def differ(one, other, path):
+    """Where two values differ first."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        for key in sorted(one.keys() | other.keys()):
+            found = differ(one.get(key), other.get(key), f"{path}.{key}")
+            if found:
+                return found
+        return None
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        each = (differ(a, b, f"{path}[{place}]") for place, (a, b) in enumerate(zip(one, other)))
+        return next(filter(None, each), None)
+    return None if one == other else f"{path}: {one!r} and {other!r}"
+
+
+def helm(values):
+    """What Helm makes of the chart."""
+    import helm_python
+
+    rendered = helm_python.Chart.load(CHART).render(values, name="asana-backup", namespace="backups")
+    return [one for name, text in rendered.items() if name.endswith(".yaml") for one in documents(text)]
+
+
+def manifests():
+    """The manifests and the chart, as their own tools render them."""
+    version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
+    overlays = {name: kustomize(KUBERNETES / name) for name in ("cronjob", "daemon", "indexed", "backfill")}
+    count = 0
+    with folder() as place:
+        overlays["daemon with monitor"] = with_monitor(place)
+        for name, all_documents in overlays.items():
+            valid(name, all_documents, place)
+            count += len(all_documents)
+            for document in all_documents:
+                template = pod_template(document)
+                if template:
+                    restricted(name, template["spec"])
+                    image = template["spec"]["containers"][0]["image"]
+                    hold(image.endswith(f":{version}"), f"{name} runs {image}, and this is {version}")
+        valid("secret", documents((KUBERNETES / "secret.example.yaml").read_text()), place)
+    import helm_python
+
+    report = helm_python.lint(CHART, strict=True)
+    bad = [one for one in report["messages"] if one["severity"] > 1] + report["errors"]
+    hold(not bad, f"helm lint: {bad}")
+    same("cronjob", overlays["cronjob"], helm({}))
+    same("indexed", overlays["indexed"], helm({"mode": "indexed"}))
+    same("daemon", overlays["daemon with monitor"], helm({"mode": "daemon", "podMonitor": {"enabled": True}}))
+    backfill = [one for one in helm({"backfill": {"enabled": True}}) if one["kind"] != "CronJob"]
+    same("backfill", overlays["backfill"], backfill)
+    for wrong in ({"mode": "often"}, {"replicas": 2}, {"image": {"repository": "r", "digest": "latest"}}):
+        with contextlib.redirect_stderr(io.StringIO()):
+            try:
+                helm(wrong)
+            except helm_python.HelmError:
+                continue
+        hold(False, f"the chart takes {wrong}")
+    return f"{count} documents of {len(overlays)} overlays are valid, and the chart gives the same"
+
+
+if __name__ == "__main__":
+    which = {"units": units, "manifests": manifests}
+    name = sys.argv[1] if len(sys.argv) == 2 else ""
+    if name not in which:
+        sys.exit(f"usage: deploy.py {'|'.join(which)}")
+    Path(program()).resolve(strict=True)
+    run_check(which[name])

@@ -1,0 +1,166 @@
+"""The shipped units under a real systemd: one boots in a container, and runs the program as an administrator would.
+
+    PROGRAM=target/debug/asana-backup python3 tests/outside/systemd.py ROOT [run|daemon]
+
+ROOT is a Debian of this machine's own release, made once by debootstrap if it is not there (two minutes) and never written to
+afterwards: each boot has a layer of its own. Needs root, debootstrap and systemd-nspawn. The container shares the network of
+this machine, where the simulated Asana listens on 127.0.0.1.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from deploy import SYSTEMD, said
+from world import folder, hold, program, run_check, simulator
+
+BOOT = 240
+"""Seconds for a whole boot with all its checks."""
+
+# What is checked within. `note` keeps what a unit came to; the answers are looked at outside.
+INSIDE = r"""#!/bin/sh
+note() { systemctl show "$1" -p Result -p ExecMainStatus -p ActiveState -p SubState -p NRestarts -p StatusText |
+  tr '\n' ' ' | sed "s|^|$2 |; s|$|\n|" >>/results/log; }
+until_is() { for _ in $(seq 300); do [ "$(systemctl show "$1" -p "$2" --value)" = "$3" ] && return; sleep 0.1; done; }
+exec 2>>/results/errors
+set -x
+systemd-sysusers && systemd-tmpfiles --create asana-backup.conf
+cp /results/config.toml /etc/asana-backup/config.toml
+install -m 600 /results/token /etc/asana-backup/token
+systemctl daemon-reload
+echo "folder $(stat -c '%U:%G %a' /etc/asana-backup)" >>/results/log
+"""
+RUN = r"""
+# First, also because systemd forgets how a unit ended that nothing refers to.
+systemctl start asana-backup-run@acme.timer; note asana-backup-run@acme.timer timer
+systemctl start asana-backup-run@acme; note asana-backup-run@acme first
+systemctl start asana-backup-run@acme; note asana-backup-run@acme second
+echo "repository $(stat -c '%U' /var/lib/asana-backup/acme)" >>/results/log
+printf wrong >/etc/asana-backup/token
+systemctl start asana-backup-run@acme; note asana-backup-run@acme refused
+install -m 600 /results/token /etc/asana-backup/token
+"""
+DAEMON = r"""
+unit=asana-backup.service
+systemctl start $unit; note $unit started
+systemctl reload $unit; note $unit reloaded
+pid=$(systemctl show $unit -p MainPID --value)
+echo "environment $(tr '\0' '\n' </proc/$pid/environ | grep -c canary)" >>/results/log
+systemctl stop $unit; note $unit stopped
+# Stuck, and found to be: the watchdog, with less patience than usual.
+mkdir -p /run/systemd/system/$unit.d
+printf '[Service]\nWatchdogSec=10s\nTimeoutAbortSec=1s\nRestartSec=100ms\n' >/run/systemd/system/$unit.d/quick.conf
+systemctl daemon-reload
+systemctl start $unit; note $unit watched
+kill -STOP "$(systemctl show $unit -p MainPID --value)"
+until_is $unit NRestarts 1; until_is $unit ActiveState active; note $unit restarted
+systemctl stop $unit
+# What trying again cannot mend is not tried again.
+echo 'no_such_key = 1' >/etc/asana-backup/config.toml
+systemctl start $unit; until_is $unit ActiveState failed; note $unit refused
+"""
+END = "journalctl --no-pager -o cat -u 'asana-backup*' >/results/journal\nsystemctl poweroff\n"
+CHECK = "[Unit]\nAfter=multi-user.target\n[Service]\nType=oneshot\nExecStart=/bin/sh /results/inside\n"
+
+
+def ready(root):
+    """Makes the Debian that boots, if it is not there."""
+    if (root / "ready").exists():
+        return
+    release = dict(re.findall(r'^(\w+)="?([^"\n]*)', Path("/etc/os-release").read_text(), re.MULTILINE))
+    sources = "".join(path.read_text() for path in Path("/etc/apt").rglob("sources.list*") if path.is_file())
+    sources += "".join(path.read_text() for path in Path("/etc/apt/sources.list.d").glob("*") if path.is_file())
+    mirrors = re.findall(r"https?://\S+/debian/?(?=\s)", sources) or ["http://deb.debian.org/debian"]
+    shutil.rmtree(root, ignore_errors=True)
+    packages = "systemd,systemd-sysv,dbus,ca-certificates"
+    command = ["debootstrap", "--variant=minbase", f"--include={packages}", release["VERSION_CODENAME"], str(root), mirrors[0]]
+    made = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    hold(made.returncode == 0, f"debootstrap: {made.stdout[-2000:]}{made.stderr[-2000:]}")
+    (root / "ready").touch()
+
+
+def boot(root, place, script):
+    """Boots with the units installed, runs a script in there, and gives back what it noted."""
+    (place / "inside").write_text(INSIDE + script + END)
+    (place / "check.service").write_text(CHECK)
+    installed = {
+        program(): "/usr/bin/asana-backup",
+        SYSTEMD / "asana-backup.sysusers": "/usr/lib/sysusers.d/asana-backup.conf",
+        SYSTEMD / "asana-backup.tmpfiles": "/usr/lib/tmpfiles.d/asana-backup.conf",
+        place / "check.service": "/etc/systemd/system/check.service",
+    }
+    units = [path for path in SYSTEMD.iterdir() if path.suffix in (".service", ".timer")]
+    installed |= {path: f"/usr/lib/systemd/system/{path.name}" for path in units}
+    binds = [f"--bind-ro={Path(source).resolve()}:{target}" for source, target in installed.items()]
+    command = ["systemd-nspawn", "--quiet", f"--directory={root}", "--volatile=overlay", "--register=no", "--keep-unit"]
+    command += [f"--machine=asana-backup-{os.getpid()}", f"--bind={place}:/results", *binds]
+    command += ["--console=pipe", "--boot", "systemd.wants=check.service"]
+    booted = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BOOT)
+    log = place / "log"
+    errors = (place / "errors").read_text() if (place / "errors").exists() else ""
+    hold(log.exists(), f"nothing was noted:\n{booted.stdout[-3000:]}{booted.stderr[-3000:]}{errors}")
+    noted = dict(line.split(" ", 1) for line in log.read_text().splitlines())
+    journal = (place / "journal").read_text() if (place / "journal").exists() else ""
+    return noted, f"{errors[-3000:]}\n{journal[-6000:]}"
+
+
+def expect(noted, more, name, **wanted):
+    """Holds what was noted of a unit to what is wanted."""
+    found = dict(re.findall(r"(\w+)=(\S*)", noted.get(name, "")))
+    for key, value in wanted.items():
+        hold(found.get(key) == value, f"{name}: {key} is {found.get(key)}, not {value}: {noted.get(name)}\n{more}")
+
+
+def world_of(world, place):
+    (place / "token").write_text(world.token)
+    lines = ["[organizations.acme]", f'gid = "{world.organization}"', 'repository = "/var/lib/asana-backup/acme"']
+    (place / "config.toml").write_text("\n".join([*lines, f'base_url = "{world.base_url}"', ""]))
+
+
+def run(root):
+    """The one-shot service and its timer."""
+    with folder() as place, simulator("tiny", token="canary") as world:
+        world_of(world, place)
+        # Gaps from the first run on: exit 3, which is no failure.
+        fault = {"path": "/tasks/*/stories", "kind": {"status": {"status": 403, "retry_after": None}}, "every": 9}
+        world.control("/faults", "POST", fault)
+        noted, more = boot(root, place, RUN)
+        hold(noted.get("folder") == "root:asana-backup 750", f"/etc/asana-backup: {noted.get('folder')}\n{more}")
+        expect(noted, more, "first", Result="success", ExecMainStatus="3")
+        expect(noted, more, "second", Result="success")
+        hold(noted["second"].split("ExecMainStatus=")[1][0] in "03", noted["second"])
+        hold(noted.get("repository") == "asana-backup", f"the repository is {noted.get('repository')}'s\n{more}")
+        expect(noted, more, "timer", ActiveState="active", SubState="waiting")
+        expect(noted, more, "refused", Result="exit-code", ExecMainStatus="12")
+        hold("canary" not in more, "the token is shown")
+    return "under a real systemd: a run with gaps is a success, a refused token is a failure with 12, the timer waits"
+
+
+def daemon(root):
+    """The daemon: readiness, reload, stop, watchdog."""
+    with folder() as place, simulator("tiny", token="canary") as world:
+        world_of(world, place)
+        noted, more = boot(root, place, DAEMON)
+        expect(noted, more, "started", ActiveState="active", SubState="running")
+        expect(noted, more, "reloaded", ActiveState="active", NRestarts="0")
+        hold(noted.get("environment") == "0", "the token is in the daemon's environment")
+        expect(noted, more, "stopped", ActiveState="inactive", Result="success")
+        expect(noted, more, "watched", ActiveState="active")
+        expect(noted, more, "restarted", ActiveState="active", NRestarts="1")
+        expect(noted, more, "refused", ActiveState="failed", Result="exit-code", ExecMainStatus="10", NRestarts="0")
+        hold("canary" not in more, "the token is shown")
+    return "under a real systemd: ready, reloaded, stopped; stuck and started anew; not tried again with wrong settings"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        sys.exit("usage: systemd.py ROOT [run|daemon]")
+    parts = {"run": run, "daemon": daemon}
+    chosen = [parts[sys.argv[2]]] if len(sys.argv) == 3 else list(parts.values())
+    where = Path(sys.argv[1]).resolve()
+    ready(where)
+    for part in chosen:
+        run_check(lambda: part(where))
