@@ -7,6 +7,7 @@
 //! nothing names; one that ends after it leaves a hint that the next run repairs.
 
 mod accept;
+mod backfill;
 mod commit;
 mod flow;
 mod gaps;
