@@ -109,6 +109,10 @@ async fn carry_out(work: &mut Work<'_>, tenure: Tenure, terms: Terms) -> Result<
     sweep(work).await?;
     changes(work).await?;
     work.run.progress.doing("ask for what is missing");
+    if let Some(again) = work.planned.as_ref().and_then(|planned| planned.again.as_ref()) {
+        // What is asked for because it was not met, and is there, brings no more than was named.
+        work.walk.aim(Reach::Again(again.again()), Lane::Walk);
+    }
     work.begin(Phase::Settle, Vec::new()).await?;
     ask_gaps_again(work).await?;
     removal::settle(work).await?;
