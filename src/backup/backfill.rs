@@ -52,7 +52,8 @@ fn check_tables(backfill: &Backfill, filters: &[String]) -> Result<()> {
         }
     }
     let projects = resources::by_table("projects").expect("a table");
-    if !backfill.projects.is_empty() && !(backfill.reads(projects) && scope.reads(projects)) {
+    let leads_there = backfill.reads(projects) && scope.reads(projects);
+    if !backfill.projects.is_empty() && !leads_there {
         return Err(wrong("none of the tables hangs below a project")
             .remedy("leave out --projects, or name tables such as tasks, stories, sections"));
     }
