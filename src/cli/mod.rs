@@ -78,7 +78,10 @@ fn ended(done: Result<u8>) -> ExitCode {
 
 async fn dispatch(arguments: &Arguments, metrics: &Metrics, stop: &CancellationToken) -> Result<u8> {
     match &arguments.command {
-        Command::Run(run) => verbs::run(arguments, run, metrics, stop).await,
+        Command::Run(run) => verbs::run(arguments, &run.walk(), &run.how, metrics, stop).await,
+        Command::Backfill(backfill) => {
+            verbs::run(arguments, &backfill.walk(), &backfill.how, metrics, stop).await
+        }
         Command::Gaps { command } => gaps::gaps(arguments, command.as_ref()).await,
         Command::Daemon(daemon) => serve::serve(arguments, daemon, stop).await,
         Command::Status { fail_if_late } => status::status(arguments, *fail_if_late).await,
