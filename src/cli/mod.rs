@@ -20,6 +20,7 @@ use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::process;
 use crate::telemetry;
 use arguments::{Arguments, Command};
 
@@ -32,8 +33,13 @@ pub(crate) const NEW_GAPS: u8 = 3;
 /// Does what the arguments of this process say.
 #[must_use]
 pub fn main() -> ExitCode {
+    let kept = process::keep_to_itself();
     let arguments = Arguments::parse();
     telemetry::start(arguments.verbose);
+    if let Err(error) = kept {
+        // Where a sandbox forbids even this, a backup is worth more than the last lock on its door.
+        tracing::warn!(%error, "others may read this process's memory");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(cause) => {

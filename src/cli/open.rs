@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 
 use crate::asana::{
     Client, ClientOptions, NetworkOptions, PaceOptions, Pacer, RetryOptions, Token, transport_over_network,
@@ -44,37 +45,45 @@ pub(super) async fn repository(url: &str, settings: &StoreSettings) -> Result<Re
     Repository::open(store(url, settings)?).await
 }
 
-/// Clients, one for each organization; those with the same token share its pace.
+/// Clients, one for each organization; those with the same token share it, and its pace.
 #[derive(Debug, Default)]
 pub(super) struct Clients {
-    pacers: HashMap<String, Pacer>,
+    tokens: HashMap<Option<PathBuf>, (Token, Pacer)>,
 }
 
 impl Clients {
     /// The client of one organization.
     pub(super) fn open(&mut self, config: &Config, organization: &Organization) -> Result<Client> {
-        let source = organization.token()?;
-        let token = match &source {
-            TokenSource::File(path) => Token::from_file(path)?,
-            TokenSource::Text(text) => Token::fixed(text)?,
-        };
         let base_url = organization.base_url.parse().map_err(|cause| {
             Error::new(ErrorKind::Config, format!("base URL `{}`: {cause}", organization.base_url))
         })?;
-        let shared = match source {
-            TokenSource::File(path) => path.display().to_string(),
-            TokenSource::Text(_) => String::new(),
-        };
-        let pacer = self.pacers.entry(shared).or_insert_with(|| pacer(config)).clone();
+        let (token, pacer) = self.token(config, organization)?;
+        let network = NetworkOptions { ca_file: config.network.ca_file.clone(), ..NetworkOptions::default() };
         Client::new(ClientOptions {
             base_url,
             token,
-            transport: transport_over_network(&NetworkOptions::default())?,
+            transport: transport_over_network(&network)?,
             pacer,
             clock: Clock::wall(),
             retry: RetryOptions::default(),
             seed: ulid::Ulid::generate().0 as u64,
         })
+    }
+
+    fn token(&mut self, config: &Config, organization: &Organization) -> Result<(Token, Pacer)> {
+        let source = organization.token()?;
+        let file = match &source {
+            TokenSource::File(path) => Some(path.clone()),
+            TokenSource::Text(_) => None,
+        };
+        if let Some(known) = self.tokens.get(&file) {
+            return Ok(known.clone());
+        }
+        let token = match &source {
+            TokenSource::File(path) => Token::from_file(path)?,
+            TokenSource::Text(text) => Token::fixed(text)?,
+        };
+        Ok(self.tokens.entry(file).or_insert((token, pacer(config))).clone())
     }
 }
 

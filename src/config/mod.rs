@@ -32,6 +32,8 @@ pub struct Config {
     pub pace: Pace,
     /// How much to hold in memory.
     pub memory: Memory,
+    /// How to reach Asana.
+    pub network: Network,
 }
 
 /// One organization and its repository.
@@ -148,6 +150,15 @@ impl Default for Pace {
         let number = |value| NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN);
         Self { requests_per_minute: number(1500), in_flight: number(50), searches_per_minute: number(60) }
     }
+}
+
+/// How to reach Asana. A proxy is named by the usual `HTTPS_PROXY` and `NO_PROXY`: it sees no token.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// Certificates, in PEM, of authorities to trust beside those of the system: for a proxy that opens what is encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// How much to hold in memory.
@@ -307,7 +318,7 @@ impl Organization {
             return Ok(TokenSource::File(path.clone()));
         }
         match std::env::var(TOKEN_VARIABLE) {
-            Ok(text) if !text.trim().is_empty() => Ok(TokenSource::Text(text.trim().to_owned().into())),
+            Ok(text) if !text.trim().is_empty() => Ok(TokenSource::Text(SecretString::from(text))),
             _ => Err(Error::new(ErrorKind::Config, "no token is named")
                 .remedy("set ASANA_TOKEN_FILE to a file that holds the token of a service account")),
         }

@@ -10,6 +10,7 @@ fn the_example_equals_the_defaults() {
     let acme = &example.organizations["acme"];
     assert_eq!(example.pace, Pace::default());
     assert_eq!(example.memory, Memory::default());
+    assert_eq!(example.network, Network::default());
     assert_eq!(acme.filters, Filters::default());
     assert_eq!(acme.base_url, ASANA);
     assert_eq!(acme.store, StoreSettings::default());
@@ -34,6 +35,7 @@ fn the_example_documents_every_key() {
             },
         )]
         .into(),
+        network: Network { ca_file: Some("c".into()) },
         ..Config::default()
     };
     let table = toml::Table::try_from(every).expect("settings are a table");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up.
 const FLOORS: &[&[&str]] = &[
-    &["error", "clock"],
+    &["error", "clock", "process"],
     &["model", "resources"],
     &["config"],
     &["asana", "encode", "repository", "telemetry"],
@@ -21,6 +21,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("iceberg", &["repository/iceberg.rs"]),
     ("parquet", &["encode/"]),
     ("clap", &["cli/"]),
+    ("rustix", &["process.rs"]),
     ("redb", &["backup/index.rs"]),
     ("indicatif", &["telemetry/", "cli/show.rs"]),
 ];
@@ -87,4 +88,16 @@ fn a_foreign_crate_has_one_door() {
             assert!(!named || allowed || door, "{name} names `{foreign}`, whose door is {doors:?}: {line}");
         }
     });
+}
+
+#[test]
+fn nothing_but_rustls_encrypts() {
+    let lock =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).expect("readable");
+    let names: Vec<_> =
+        lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')).collect();
+    assert!(names.contains(&"rustls"));
+    for other in ["openssl", "openssl-sys", "native-tls", "boring"] {
+        assert!(!names.contains(&other), "`{other}` encrypts, too");
+    }
 }

@@ -382,3 +382,37 @@ async fn a_gap_goes_with_what_it_was_about() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_sees_a_part_yields_that_part_and_a_gap_for_whatever_leads_beyond_it() {
+    let mut beyond = 0;
+    for seed in 1..=8 {
+        let people = vec![("p".into(), 1)];
+        let options = Options { size: Size::Tasks(40), seed, people, ..Options::default() };
+        let world = World::new(options).with_token("p");
+        let outcome = world.run().await;
+        let mut unseen = BTreeSet::new();
+        for resource in asana_backup::resources::ALL {
+            let (rows, truth) = (world.rows(1, resource.table).await, world.truth(resource.table));
+            for (key, row) in &rows {
+                assert_eq!(
+                    truth.get(key),
+                    Some(&row.hash),
+                    "seed {seed}: {} {key}: {}",
+                    resource.table,
+                    row.raw
+                );
+            }
+            unseen.extend(truth.into_keys().filter(|key| !rows.contains_key(key)));
+        }
+        for gap in &outcome.gaps {
+            assert_eq!(gap.status, 403, "seed {seed}: {gap:?}");
+            assert!(gap.scope.starts_with("get") && !outcome.tables[&gap.table].proof.complete, "{gap:?}");
+        }
+        let told: BTreeSet<_> = outcome.gaps.iter().map(|gap| gap.gid.clone()).collect();
+        beyond += unseen.intersection(&told).count();
+        assert_eq!(outcome.complete, told.is_empty());
+        world.assert_verifies().await;
+    }
+    assert!(beyond > 0, "everybody sees everything: this test shows nothing");
+}

@@ -45,7 +45,7 @@ pub(crate) struct World {
     pub(crate) accept_deletions: bool,
     pub(crate) commit_every: std::time::Duration,
     pub(crate) stop: CancellationToken,
-    token: String,
+    pub(crate) token: Token,
     seed: u64,
     runs: AtomicU64,
 }
@@ -65,6 +65,10 @@ pub(crate) struct Row {
     pub(crate) raw: String,
 }
 
+fn fixed(token: &str) -> Token {
+    Token::fixed(&token.to_owned().into()).expect("a token")
+}
+
 impl World {
     pub(crate) fn new(options: Options) -> Self {
         Self::with_objects(options, InMemory::new())
@@ -73,15 +77,15 @@ impl World {
     /// An organization, and a store that has objects in it already.
     pub(crate) fn with_objects(options: Options, objects: InMemory) -> Self {
         let clock = Clock::simulated(options.epoch);
-        let (token, seed) = (options.token.clone(), options.seed);
+        let (token, seed) = (fixed(&options.token), options.seed);
         Self::of(Simulator::new(options), objects, clock, token, seed)
     }
 
-    fn of(simulator: Simulator, objects: InMemory, clock: Clock, token: String, seed: u64) -> Self {
+    fn of(simulator: Simulator, objects: InMemory, clock: Clock, token: Token, seed: u64) -> Self {
         Self::shared(simulator, Arc::new(objects), clock, token, seed)
     }
 
-    fn shared(simulator: Simulator, objects: Arc<InMemory>, clock: Clock, token: String, seed: u64) -> Self {
+    fn shared(simulator: Simulator, objects: Arc<InMemory>, clock: Clock, token: Token, seed: u64) -> Self {
         let power = Power::default();
         Self {
             weather: Weather::over(objects.clone(), power.clone()),
@@ -108,14 +112,14 @@ impl World {
     }
 
     pub(crate) fn with_token(mut self, token: &str) -> Self {
-        token.clone_into(&mut self.token);
+        self.token = fixed(token);
         self
     }
 
     fn client(&self, pacer: Pacer, transport: Transport) -> Client {
         Client::new(ClientOptions {
             base_url: "http://127.0.0.1/api/1.0".parse().expect("a valid address"),
-            token: Token::fixed(&self.token.clone().into()).expect("a token"),
+            token: self.token.clone(),
             transport,
             pacer,
             clock: self.clock.clone(),
