@@ -364,8 +364,8 @@ impl World {
         }
     }
 
-    /// Whether Asana has an object.
-    async fn answers(&self, operation: &'static str, path: &str) -> bool {
+    /// Whether Asana has an object, and shows it to this token.
+    pub(crate) async fn answers(&self, operation: &'static str, path: &str) -> bool {
         let client = self.client(Pacer::new(unlimited()), transport_in_process(self.simulator.router()));
         let answer = client.get(operation, path, &[]).await;
         matches!(answer, Ok(Answer::Found(_)))
