@@ -2,7 +2,7 @@
 //!
 //! The rooms, from the ground up; a room uses lower floors only (a test keeps that):
 //!
-//! 0. [`error`], [`clock`]: the one error type; the only reader of wall time.
+//! 0. [`error`], [`clock`], [`process`]: the one error type; the only reader of wall time; what others can see of us.
 //! 1. [`model`], [`resources`]: the nouns that travel; what Asana has, as data.
 //! 2. [`config`] holds the settings.
 //! 3. [`asana`], [`encode`], [`repository`], [`telemetry`]: asking; records into parts and back; the store, the table
@@ -22,6 +22,7 @@ pub mod daemon;
 pub mod encode;
 pub mod error;
 pub mod model;
+pub mod process;
 pub mod repository;
 pub mod resources;
 pub mod telemetry;

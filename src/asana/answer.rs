@@ -14,6 +14,9 @@ use serde_json::value::RawValue;
 
 /// Longest phrase of a refusal, in characters: it comes from outside and is stored in gaps.
 const PHRASE_CHARACTERS: usize = 300;
+/// Longest token that says where a listing or an event stream goes on, in bytes: it is kept, and sent back. Asana's have
+/// a few hundred.
+const LONGEST_TOKEN: usize = 8 << 10;
 
 /// What came of asking for one object.
 #[derive(Clone, Debug)]
@@ -83,8 +86,9 @@ impl Refusal {
             _ => (first.message.or(first.phrase), first.help),
         });
         let name = || status.canonical_reason().unwrap_or("no reason given").to_owned();
-        let phrase = said.unwrap_or_else(name).chars().take(PHRASE_CHARACTERS).collect();
-        Self { status: status.as_u16(), phrase, help, sync: sync.filter(|sync| !sync.is_empty()) }
+        let (phrase, help) = (plain(&said.unwrap_or_else(name)), help.as_deref().map(plain));
+        let sync = sync.filter(|sync| (1..=LONGEST_TOKEN).contains(&sync.len()));
+        Self { status: status.as_u16(), phrase, help, sync }
     }
 
     /// Whether Asana says that this was too much to ask for at once.
@@ -92,6 +96,12 @@ impl Refusal {
         let phrase = || self.phrase.to_lowercase();
         self.status == 413 || (self.status == 400 && phrase().contains("too large"))
     }
+}
+
+/// What of a text from outside goes into gaps, logs and terminals.
+fn plain(text: &str) -> String {
+    let plain = text.chars().map(|letter| if letter.is_control() { ' ' } else { letter });
+    plain.take(PHRASE_CHARACTERS).collect()
 }
 
 /// What [`Pages::next`](super::Pages::next) brings.
@@ -163,6 +173,7 @@ impl<'a> Envelope<'a> {
         }
         match wire.next_page {
             Some(next) if next.offset.is_empty() => Err("the answer's next page has no offset"),
+            Some(next) if next.offset.len() > LONGEST_TOKEN => Err("the answer's offset has no end"),
             next => Ok(Self {
                 data: wire.data,
                 next_offset: next.map(|next| next.offset),
@@ -179,7 +190,8 @@ impl<'a> Envelope<'a> {
 
     /// Reads the answer of an event stream.
     pub(super) fn events(&self) -> Result<Events, &'static str> {
-        let sync = self.sync.clone().ok_or("the answer of the event stream has no token to go on with")?;
+        let sync = self.sync.clone().filter(|sync| sync.len() <= LONGEST_TOKEN);
+        let sync = sync.ok_or("the answer of the event stream has no token to go on with")?;
         Ok(Events { events: self.records()?, sync, has_more: self.has_more })
     }
 }
@@ -237,6 +249,19 @@ mod tests {
             refused(403, &format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "é".repeat(999))),
             "é".repeat(300)
         );
+        assert_eq!(refused(403, r#"{"errors":[{"message":"\u001b[2Jno\n\u009b"}]}"#), " [2Jno  ");
+    }
+
+    #[test]
+    fn what_says_where_to_go_on_has_an_end() {
+        let long = "x".repeat(LONGEST_TOKEN + 1);
+        let body = Bytes::from(format!(r#"{{"data":[],"next_page":{{"offset":"{long}"}}}}"#));
+        assert_eq!(Envelope::read(&body).expect_err("too long"), "the answer's offset has no end");
+        let body = Bytes::from(format!(r#"{{"data":[],"sync":"{long}"}}"#));
+        Envelope::read(&body).expect("an envelope").events().expect_err("too long");
+        let expired = format!(r#"{{"errors":[{{"message":"no","help":"{long}"}}],"sync":"{long}"}}"#);
+        let refusal = Refusal::read(StatusCode::PRECONDITION_FAILED, expired.as_bytes());
+        assert_eq!((refusal.sync, refusal.help.map(|help| help.len())), (None, Some(PHRASE_CHARACTERS)));
     }
 
     #[test]

@@ -11,7 +11,9 @@ use tracing::Instrument;
 use url::{Host, Url};
 
 use crate::asana::answer::{Answer, Found, Heard, Page, Records};
-use crate::asana::http::{self, Ask, Reply, RetryOptions, Transport};
+use crate::asana::http::{self, Ask, Reply, RetryOptions};
+use crate::asana::identity::{self, Identity};
+use crate::asana::network::Transport;
 use crate::asana::pace::{Pacer, Queue};
 use crate::asana::pages::Pages;
 use crate::asana::statistics::{Books, Statistics};
@@ -45,6 +47,7 @@ pub struct Client(Arc<Inner>);
 pub(super) struct Inner {
     pub options: ClientOptions,
     pub books: Books,
+    pub identity: Identity,
 }
 
 /// What a client is doing right now, for a display.
@@ -73,7 +76,13 @@ impl Client {
         }
         base.set_query(None);
         base.set_fragment(None);
-        Ok(Self(Arc::new(Inner { options, books: Books::default() })))
+        Ok(Self(Arc::new(Inner { options, books: Books::default(), identity: Identity::default() })))
+    }
+
+    /// Asks who the token is (`/users/me`), and holds every later request to that: a token of somebody else that takes
+    /// its place meanwhile ends them with Conflict.
+    pub async fn identify(&self) -> Result<Answer> {
+        identity::identify(&self.0).await
     }
 
     /// Asks for one object, or for a listing that has no pages.
@@ -83,7 +92,15 @@ impl Client {
         path: &str,
         query: &[(String, String)],
     ) -> Result<Answer> {
-        let ask = Ask { operation, path, query, queue: Queue::All, can_shrink: false, is_heavy: false };
+        let ask = Ask {
+            operation,
+            path,
+            query,
+            queue: Queue::All,
+            can_shrink: false,
+            is_heavy: false,
+            identifies: false,
+        };
         Ok(match self.send(&ask, |envelope| Ok(envelope.data.to_owned())).await? {
             Reply::Read(reading) => Answer::Found(Found {
                 data: reading.data,
@@ -101,7 +118,15 @@ impl Client {
         path: &str,
         query: &[(String, String)],
     ) -> Result<Page> {
-        let ask = Ask { operation, path, query, queue: Queue::Search, can_shrink: false, is_heavy: false };
+        let ask = Ask {
+            operation,
+            path,
+            query,
+            queue: Queue::Search,
+            can_shrink: false,
+            is_heavy: false,
+            identifies: false,
+        };
         Ok(match self.send(&ask, |envelope| envelope.records()).await? {
             Reply::Read(reading) => Page::Found(Records {
                 records: reading.data,
@@ -124,8 +149,15 @@ impl Client {
     ) -> Result<Heard> {
         let mut query = query.to_vec();
         query.extend(sync.map(|sync| ("sync".to_owned(), sync.to_owned())));
-        let ask =
-            Ask { operation, path, query: &query, queue: Queue::All, can_shrink: false, is_heavy: false };
+        let ask = Ask {
+            operation,
+            path,
+            query: &query,
+            queue: Queue::All,
+            can_shrink: false,
+            is_heavy: false,
+            identifies: false,
+        };
         Ok(match self.send(&ask, |envelope| envelope.events()).await? {
             Reply::Read(reading) => Heard::Found(reading.data),
             Reply::Refused(refusal) | Reply::TooMuch(refusal) => match refusal.sync {

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use chrono::{DateTime, Utc};
-use http::header::{ACCEPT, AUTHORIZATION, CONTENT_ENCODING, CONTENT_LENGTH};
-use http::{HeaderMap, HeaderValue, Request, StatusCode};
+use http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt;
 use tokio::time::timeout;
 use tower::{BoxError, ServiceExt};
@@ -17,7 +17,9 @@ use url::Url;
 
 use crate::asana::answer::{Envelope, Refusal};
 use crate::asana::client::Inner;
-use crate::asana::http::{AnswerBody, Ask, Decode, date};
+use crate::asana::http::{Ask, Decode, date};
+use crate::asana::network::{AnswerBody, Get};
+use crate::asana::token::Bearer;
 
 /// An answer to its last byte.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub(super) struct Whole {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// The number of the token that asked.
+    pub token: u64,
     pub began_at: DateTime<Utc>,
     pub seen_at: DateTime<Utc>,
 }
@@ -34,6 +38,8 @@ pub(super) struct Whole {
 pub(super) struct Reading<T> {
     pub data: T,
     pub next_offset: Option<String>,
+    /// The number of the token that asked.
+    pub token: u64,
     pub began_at: DateTime<Utc>,
     pub seen_at: DateTime<Utc>,
 }
@@ -46,6 +52,7 @@ impl Whole {
         Ok(Reading {
             data,
             next_offset: envelope.next_offset,
+            token: self.token,
             began_at: self.began_at,
             seen_at: self.seen_at,
         })
@@ -75,11 +82,11 @@ impl Broken {
 }
 
 /// Sends one request and reads its answer to the end.
-pub(super) async fn exchange(inner: &Inner, ask: &Ask<'_>) -> Result<Whole, Broken> {
+pub(super) async fn exchange(inner: &Inner, ask: &Ask<'_>, bearer: &Bearer) -> Result<Whole, Broken> {
     let options = &inner.options;
     let deadline = options.retry.deadline;
     let began_at = options.clock.now();
-    let outcome = match timeout(deadline, travel(inner, ask)).await {
+    let outcome = match timeout(deadline, travel(inner, ask, bearer)).await {
         Ok(outcome) => outcome,
         Err(_) => Err(Broken::Late(deadline)),
     };
@@ -95,25 +102,21 @@ pub(super) async fn exchange(inner: &Inner, ask: &Ask<'_>) -> Result<Whole, Brok
     if let Some(date) = date(&headers) {
         books.clock_offset = Some(chrono::Duration::seconds((middle - date).num_seconds()));
     }
-    Ok(Whole { status, headers, body, began_at, seen_at })
+    Ok(Whole { status, headers, body, token: bearer.number, began_at, seen_at })
 }
 
-async fn travel(inner: &Inner, ask: &Ask<'_>) -> Result<(StatusCode, HeaderMap, Bytes), Broken> {
+async fn travel(
+    inner: &Inner,
+    ask: &Ask<'_>,
+    bearer: &Bearer,
+) -> Result<(StatusCode, HeaderMap, Bytes), Broken> {
     let failed = |cause: BoxError| Broken::Connection(in_full(&*cause));
-    let request = request(inner, ask).map_err(failed)?;
-    let response = inner.options.transport.clone().oneshot(request).await.map_err(failed)?;
+    let get = Get::new(address(&inner.options.base_url, ask.path, ask.query), bearer.header.clone());
+    let response = inner.options.transport.clone().oneshot(get).await.map_err(failed)?;
     let (head, body) = response.into_parts();
     let promised = promised(&head.headers);
     let body = read(body, promised, inner.options.retry.answer_bytes).await?;
     Ok((head.status, head.headers, body))
-}
-
-fn request(inner: &Inner, ask: &Ask<'_>) -> Result<Request<Bytes>, BoxError> {
-    let url = address(&inner.options.base_url, ask.path, ask.query);
-    let request = Request::get(url.as_str())
-        .header(AUTHORIZATION, inner.options.token.header())
-        .header(ACCEPT, HeaderValue::from_static("application/json"));
-    Ok(request.body(Bytes::new())?)
 }
 
 fn address(base: &Url, path: &str, query: &[(String, String)]) -> Url {

@@ -1,7 +1,8 @@
 //! One request: how it travels, what its answer means, and when it is sent again.
 //!
 //! Rule: this is the only place that sends the token and the only place that tries again. What a status means is
-//! decided by [`verdict`] alone. The token goes to one host: redirects are not followed.
+//! decided by [`verdict`] alone. A token that was replaced is no reason to fail: what it was refused for is asked again
+//! with its successor.
 //!
 //! Numbers: 8 tries wait at most half a second, then twice as long each time, so a request is given up after a minute
 //! of waiting and at most 8 minutes of silence. A brief outage is bridged; a long one is the caller's to judge, who
@@ -11,45 +12,26 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use http::header::{DATE, LOCATION, RETRY_AFTER};
-use http::{HeaderMap, Request, Response, StatusCode};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Full};
+use http::{HeaderMap, StatusCode};
 use tokio::time::{Instant, sleep};
-use tower::util::BoxCloneSyncService;
-use tower::{BoxError, Service, ServiceExt};
 use tracing::{debug, warn};
 use url::Url;
 
 use crate::asana::answer::{Envelope, Refusal};
 use crate::asana::client::Inner;
-use crate::asana::exchange::{Broken, Reading, Whole, exchange, in_full};
+use crate::asana::exchange::{Broken, Reading, Whole, exchange};
+use crate::asana::identity;
 use crate::asana::pace::{Permit, Queue};
+use crate::asana::token::Bearer;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Longest wait before another try, however many went before: about as long as Asana's limits look back.
 const LONGEST_WAIT: Duration = Duration::from_secs(60);
 
-/// The body of an answer, as it arrives.
-pub type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
-
-/// How requests travel: the one seam between this program and Asana.
-pub type Transport = BoxCloneSyncService<Request<Bytes>, Response<AnswerBody>, BoxError>;
-
-/// How connections are made.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkOptions {
-    /// Longest time to reach the host: a reachable one answers within a second.
-    pub connect_timeout: Duration,
-}
-
-impl Default for NetworkOptions {
-    fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(10) }
-    }
-}
+/// Tokens that one answer may cost: a file that brings a bad one after the other is a setting to change.
+const DENIALS: u32 = 10;
 
 /// How often, and how patiently, to ask again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,43 +63,6 @@ impl Default for RetryOptions {
             answer_bytes: 64 << 20,
         }
     }
-}
-
-/// Travels over the network.
-pub fn transport_over_network(options: &NetworkOptions) -> Result<Transport> {
-    let client = reqwest::Client::builder()
-        .user_agent(concat!("asana-backup/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(options.connect_timeout)
-        .redirect(reqwest::redirect::Policy::none())
-        .retry(reqwest::retry::never())
-        .referer(false)
-        .build()
-        .map_err(|cause| {
-            Error::new(ErrorKind::Config, in_full(&cause)).doing("prepare connections to Asana")
-        })?;
-    Ok(Transport::new(tower::service_fn(move |request: Request<Bytes>| {
-        let client = client.clone();
-        async move {
-            let request = reqwest::Request::try_from(request).map_err(reqwest::Error::without_url)?;
-            let response = client.execute(request).await.map_err(reqwest::Error::without_url)?;
-            let body = |body: reqwest::Body| body.map_err(|cause| cause.without_url().into()).boxed_unsync();
-            Ok::<_, BoxError>(Response::from(response).map(body))
-        }
-    })))
-}
-
-/// Travels to a service in this process, such as a simulated Asana.
-pub fn transport_in_process<S, B>(service: S) -> Transport
-where
-    S: Service<Request<Full<Bytes>>, Response = Response<B>, Error: Into<BoxError>, Future: Send>,
-    S: Clone + Send + Sync + 'static,
-    B: BodyExt<Data = Bytes, Error: Into<BoxError>> + Send + 'static,
-{
-    let service = service
-        .map_request(|request: Request<Bytes>| request.map(Full::new))
-        .map_response(|response: Response<B>| response.map(|body| body.map_err(Into::into).boxed_unsync()))
-        .map_err(Into::into);
-    Transport::new(service)
 }
 
 /// What the status and headers of an answer ask for.
@@ -177,6 +122,8 @@ pub(super) struct Ask<'a> {
     pub can_shrink: bool,
     /// Whether more was too much: a refusal then says nothing about the limit of all requests.
     pub is_heavy: bool,
+    /// Whether this asks who the token is, which nobody need know before.
+    pub identifies: bool,
 }
 
 /// Takes from an envelope what the caller needs, or says in a few words what is wrong with it.
@@ -193,15 +140,21 @@ pub(super) enum Reply<T> {
 
 /// Asks until there is an answer, or until asking again is no use.
 pub(super) async fn send<T>(inner: &Inner, ask: &Ask<'_>, decode: Decode<T>) -> Result<Reply<T>> {
-    let mut course = Course { inner, ask, failed: 0, heavy: 0, throttled: 0, denied: false };
+    let mut course = Course { inner, ask, failed: 0, heavy: 0, throttled: 0, denied: 0 };
     loop {
-        let permit = course.admit().await;
-        let outcome = exchange(inner, ask).await;
+        let (permit, bearer) = course.admit().await?;
+        let outcome = exchange(inner, ask, &bearer).await;
         match course.judge(&permit, outcome, decode)? {
             Step::Done(reply) => return Ok(reply),
             Step::After(wait) => {
                 drop(permit); // its place is free for others meanwhile
                 sleep(wait).await;
+            }
+            Step::Denied(refusal) => {
+                drop(permit);
+                if !inner.options.token.another(bearer.number).await {
+                    return Err(denied(&refusal));
+                }
             }
         }
     }
@@ -210,6 +163,8 @@ pub(super) async fn send<T>(inner: &Inner, ask: &Ask<'_>, decode: Decode<T>) -> 
 enum Step<T> {
     Done(Reply<T>),
     After(Duration),
+    /// Only another token is worth another try.
+    Denied(Refusal),
 }
 
 /// How one request has fared so far.
@@ -220,17 +175,26 @@ struct Course<'a> {
     /// Failures that a smaller page might not have met.
     heavy: u32,
     throttled: u32,
-    denied: bool,
+    denied: u32,
 }
 
 impl Course<'_> {
-    async fn admit(&self) -> Permit {
+    /// Waits for its turn. Who a new token is, is asked first: by one, while the others hold no place.
+    async fn admit(&self) -> Result<(Permit, Bearer)> {
         let asked_at = Instant::now();
-        let permit = self.inner.options.pacer.admit(self.ask.queue).await;
-        let mut books = self.inner.books.open();
-        books.waited += asked_at.elapsed();
-        *books.by_operation.entry(self.ask.operation).or_default() += 1;
-        permit
+        let inner = self.inner;
+        loop {
+            let permit = inner.options.pacer.admit(self.ask.queue).await;
+            let bearer = inner.options.token.bearer();
+            if self.ask.identifies || inner.identity.covers(bearer.number) {
+                let mut books = inner.books.open();
+                books.waited += asked_at.elapsed();
+                *books.by_operation.entry(self.ask.operation).or_default() += 1;
+                return Ok((permit, bearer));
+            }
+            drop(permit);
+            identity::confirm(inner).await?;
+        }
     }
 
     fn judge<T>(
@@ -252,6 +216,9 @@ impl Course<'_> {
             }
         };
         let refusal = || Refusal::read(whole.status, &whole.body);
+        if whole.status != StatusCode::UNAUTHORIZED {
+            self.inner.options.token.accepted(whole.token);
+        }
         match verdict(whole.status, &whole.headers) {
             Verdict::Read => match whole.read(decode) {
                 Ok(reading) => Ok(self.answered(Reply::Read(reading))),
@@ -262,12 +229,7 @@ impl Course<'_> {
             }
             Verdict::Refused => Ok(self.answered(Reply::Refused(refusal()))),
             Verdict::Redirected => Err(redirected(&whole.headers)),
-            Verdict::Denied if self.denied => Err(denied(&refusal())),
-            Verdict::Denied => {
-                self.denied = true;
-                self.inner.options.token.read_again();
-                Ok(self.again(&refusal(), Duration::ZERO))
-            }
+            Verdict::Denied => Ok(self.denied(refusal(), whole.token)),
             Verdict::Throttled(wait) => self.throttled(permit, refusal(), wait),
             Verdict::Failed(wait) => {
                 let heavy = whole.status == StatusCode::GATEWAY_TIMEOUT;
@@ -278,7 +240,7 @@ impl Course<'_> {
 
     fn answered<T>(&self, reply: Reply<T>) -> Step<T> {
         self.inner.books.open().unreadable_in_a_row = 0;
-        let tries = self.failed + self.throttled + u32::from(self.denied) + 1;
+        let tries = self.failed + self.throttled + self.denied + 1;
         if tries > 1 {
             warn!(
                 operation = self.ask.operation,
@@ -328,9 +290,19 @@ impl Course<'_> {
         Ok(self.again(&refusal, Duration::ZERO))
     }
 
+    /// A refusal may be an accident, once; and it says nothing of a token that came meanwhile.
+    fn denied<T>(&mut self, refusal: Refusal, token: u64) -> Step<T> {
+        let replaced = self.inner.options.token.refused(token);
+        self.denied += 1;
+        if self.denied <= 1 || (replaced && self.denied < DENIALS) {
+            return self.again(&refusal, Duration::ZERO);
+        }
+        Step::Denied(refusal)
+    }
+
     fn again<T>(&self, refusal: &Refusal, wait: Duration) -> Step<T> {
         self.inner.books.open().retries += 1;
-        let (status, attempt) = (refusal.status, self.failed + self.throttled + u32::from(self.denied));
+        let (status, attempt) = (refusal.status, self.failed + self.throttled + self.denied);
         debug!(
             operation = self.ask.operation,
             path = self.ask.path,

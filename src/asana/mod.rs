@@ -2,7 +2,7 @@
 //!
 //! Rule: every request to Asana passes [`Pacer`] first and is judged by one function, [`verdict`]. What Asana says
 //! about one object is an [`Answer`], also when it says no; an [`Error`](crate::error::Error) is what no object can
-//! help: a refused token, a redirect, a service that asks for more patience than a run has.
+//! help: a refused token or one of somebody else, a redirect, a service that asks for more patience than a run has.
 //!
 //! The way of a request: [`Client`] → pace (its turn, under the limits of the token) → [`Transport`] (the network, or
 //! a service in this process) → verdict → an answer, or the same way again.
@@ -13,6 +13,8 @@ mod answer;
 mod client;
 mod exchange;
 mod http;
+mod identity;
+mod network;
 mod pace;
 mod pages;
 mod statistics;
@@ -22,10 +24,8 @@ mod token;
 
 pub use answer::{Answer, Events, Found, Heard, Page, Records, Refusal};
 pub use client::{Client, ClientOptions, Live};
-pub use http::{
-    AnswerBody, NetworkOptions, RetryOptions, Transport, Verdict, transport_in_process,
-    transport_over_network, verdict,
-};
+pub use http::{RetryOptions, Verdict, verdict};
+pub use network::{AnswerBody, Get, NetworkOptions, Transport, transport_in_process, transport_over_network};
 pub use pace::{PaceOptions, Pacer};
 pub use pages::Pages;
 pub use statistics::Statistics;

@@ -118,6 +118,7 @@ impl Pages {
             queue: Queue::All,
             can_shrink: self.size > LEAST_PAGE_SIZE,
             is_heavy: self.halved,
+            identifies: false,
         };
         self.client.send(&ask, |envelope| envelope.records()).await
     }

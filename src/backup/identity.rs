@@ -15,11 +15,9 @@ struct Me {
     name: String,
 }
 
-/// Asks `/users/me`.
+/// Asks `/users/me`; from here on the client asks for nobody else.
 pub(super) async fn of(client: &Client) -> Result<TokenIdentity> {
-    let query = [("opt_fields".to_owned(), "name".to_owned())];
-    let answer = client.get("getUser", "/users/me", &query).await;
-    match answer.map_err(|error| error.doing("ask who the token is"))? {
+    match client.identify().await? {
         Answer::Found(found) => {
             let me: Me = serde_json::from_str(found.data.get())
                 .map_err(|_| Error::new(ErrorKind::Unavailable, "`/users/me` answered no user"))?;

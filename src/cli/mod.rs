@@ -22,6 +22,7 @@ use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::process;
 use crate::telemetry::{self, Metrics};
 use arguments::{Arguments, Command};
 
@@ -31,6 +32,7 @@ const GRACE: Duration = Duration::from_secs(5);
 /// Does what the arguments of this process say.
 #[must_use]
 pub fn main() -> ExitCode {
+    let kept = process::keep_to_itself();
     let arguments = Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -41,6 +43,10 @@ pub fn main() -> ExitCode {
     };
     let metrics = Metrics::default();
     let otlp = telemetry::start(arguments.verbose, runtime.handle(), &metrics);
+    if let Err(error) = kept {
+        // Where a sandbox forbids even this, a backup is worth more than the last lock on its door.
+        tracing::warn!(%error, "others may read this process's memory");
+    }
     let code = runtime.block_on(async {
         let stop = CancellationToken::new();
         let mut work = std::pin::pin!(dispatch(&arguments, &metrics, &stop));

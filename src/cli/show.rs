@@ -16,10 +16,17 @@ use crate::resources;
 use crate::verify::Report;
 
 /// Prints a line of text to standard output. A reader that went away is no error of ours.
+///
+/// Names and phrases come from outside: none of them moves the cursor or colours the terminal.
 pub(super) fn line(text: impl AsRef<str>) {
-    if writeln!(std::io::stdout(), "{}", text.as_ref()).is_err() {
+    if writeln!(std::io::stdout(), "{}", tame(text.as_ref())).is_err() {
         tracing::debug!("nobody reads standard output");
     }
+}
+
+fn tame(text: &str) -> String {
+    let tame = |letter: char| if letter.is_control() && letter != '\n' { ' ' } else { letter };
+    text.chars().map(tame).collect()
 }
 
 /// Prints one JSON object as a line.
@@ -37,7 +44,7 @@ pub(super) fn failure(error: &Error) -> ExitCode {
         text.push_str("\n  remedy: ");
         text.push_str(remedy);
     }
-    if writeln!(std::io::stderr(), "{text}").is_err() {
+    if writeln!(std::io::stderr(), "{}", tame(&text)).is_err() {
         tracing::debug!("nobody reads standard error");
     }
     ExitCode::from(error.kind().exit_code())

@@ -50,6 +50,8 @@ pub struct Config {
     pub metrics: MetricsSettings,
     /// Where the daemon tells how it is.
     pub status: StatusSettings,
+    /// How to reach Asana.
+    pub network: Network,
 }
 
 /// One organization and its repository.
@@ -175,6 +177,15 @@ impl Default for Pace {
         let number = |value| NonZeroU32::new(value).unwrap_or(NonZeroU32::MIN);
         Self { requests_per_minute: number(1500), in_flight: number(50), searches_per_minute: number(60) }
     }
+}
+
+/// How to reach Asana. A proxy is named by the usual `HTTPS_PROXY` and `NO_PROXY`: it sees no token.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Network {
+    /// Certificates, in PEM, of authorities to trust beside those of the system: for a proxy that opens what is encrypted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
 }
 
 /// How much to hold in memory.
@@ -356,7 +367,7 @@ impl Organization {
             return Ok(TokenSource::File(path));
         }
         match std::env::var(TOKEN_VARIABLE) {
-            Ok(text) if !text.trim().is_empty() => Ok(TokenSource::Text(text.trim().to_owned().into())),
+            Ok(text) if !text.trim().is_empty() => Ok(TokenSource::Text(SecretString::from(text))),
             _ => Err(Error::new(ErrorKind::Config, "no token is named")
                 .remedy("set ASANA_TOKEN_FILE to a file that holds the token of a service account")),
         }

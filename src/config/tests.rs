@@ -15,6 +15,7 @@ fn the_example_equals_the_defaults() {
     assert_eq!(acme.schedule, OwnSchedule::default());
     assert_eq!(example.metrics, MetricsSettings::default());
     assert_eq!(example.status, StatusSettings::default());
+    assert_eq!(example.network, Network::default());
     assert_eq!(acme.filters, Filters::default());
     assert_eq!(acme.base_url, ASANA);
     assert_eq!(acme.store, StoreSettings::default());
@@ -48,6 +49,7 @@ fn the_example_documents_every_key() {
             pushgateway_url_file: Some("p".into()),
         },
         status: StatusSettings { token_file: Some("s".into()), ..StatusSettings::default() },
+        network: Network { ca_file: Some("c".into()) },
         ..Config::default()
     };
     let table = toml::Table::try_from(every).expect("settings are a table");

@@ -6,6 +6,7 @@
 use std::fs::{File, OpenOptions, TryLockError};
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::process;
 use crate::repository::Repository;
 
 /// The lock of a repository on this machine, for as long as it is not dropped.
@@ -24,12 +25,8 @@ pub(crate) fn name() -> String {
 }
 
 fn user() -> String {
-    use std::os::unix::fs::MetadataExt;
     let named = std::env::var("USER").ok().filter(|user| !user.is_empty());
-    named.unwrap_or_else(|| match std::fs::metadata("/proc/self") {
-        Ok(own) => format!("uid{}", own.uid()),
-        Err(_) => "somebody".to_owned(),
-    })
+    named.unwrap_or_else(|| format!("uid{}", process::user()))
 }
 
 /// Makes sure that nobody else called `name` works on `repository` on this machine.

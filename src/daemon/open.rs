@@ -1,9 +1,10 @@
 //! From settings to things that work: clients, stores and repositories.
 //!
-//! Rule: clients with the same token share its pace, for as long as the process lives.
+//! Rule: clients with the same token share it and its pace, for as long as the process lives.
 
 use std::collections::HashMap;
 use std::fmt;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -101,48 +102,57 @@ impl fmt::Debug for Outside {
     }
 }
 
-/// Clients, one for each organization; those with the same token share its pace.
+/// Clients, one for each organization; those with the same token share it, and its pace.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
-    /// By where the token comes from. Settings that say another pace get another pacer.
-    pacers: Mutex<HashMap<String, (Pace, Pacer)>>,
+    /// By the file that the token comes from; none is the environment.
+    known: Mutex<HashMap<Option<PathBuf>, Known>>,
+}
+
+/// A token, and what keeps its pace.
+#[derive(Clone, Debug)]
+struct Known {
+    token: Token,
+    pace: Pace,
+    pacer: Pacer,
 }
 
 impl Clients {
     /// The client of one organization.
     pub(crate) fn open(&self, config: &Config, organization: &Organization) -> Result<Client> {
-        let source = organization.token()?;
-        let token = match &source {
-            TokenSource::File(path) => Token::from_file(path)?,
-            TokenSource::Text(text) => Token::fixed(text)?,
-        };
         let base_url = organization.base_url.parse().map_err(|cause| {
             Error::new(ErrorKind::Config, format!("base URL `{}`: {cause}", organization.base_url))
         })?;
-        let shared = match source {
-            TokenSource::File(path) => path.display().to_string(),
-            TokenSource::Text(_) => String::new(),
-        };
+        let Known { token, pacer, .. } = self.known(&organization.token()?, &config.pace)?;
+        let network = NetworkOptions { ca_file: config.network.ca_file.clone(), ..NetworkOptions::default() };
         Client::new(ClientOptions {
             base_url,
             token,
-            transport: transport_over_network(&NetworkOptions::default())?,
-            pacer: self.pacer(shared, &config.pace),
+            transport: transport_over_network(&network)?,
+            pacer,
             clock: Clock::wall(),
             retry: RetryOptions::default(),
             seed: ulid::Ulid::generate().0 as u64,
         })
     }
 
-    fn pacer(&self, shared: String, pace: &Pace) -> Pacer {
-        // A panic elsewhere leaves pacers behind, not a broken invariant.
-        let mut pacers = self.pacers.lock().unwrap_or_else(PoisonError::into_inner);
-        let fresh = || (pace.clone(), pacer(pace));
-        let known = pacers.entry(shared).or_insert_with(fresh);
-        if known.0 != *pace {
-            *known = fresh();
-        }
-        known.1.clone()
+    fn known(&self, source: &TokenSource, pace: &Pace) -> Result<Known> {
+        let file = match source {
+            TokenSource::File(path) => Some(path.clone()),
+            TokenSource::Text(_) => None,
+        };
+        // A panic elsewhere leaves tokens and pacers behind, not a broken invariant.
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let token = match (known.get(&file), source) {
+            // Settings that say another pace get another pacer.
+            (Some(known), _) if known.pace == *pace => return Ok(known.clone()),
+            (Some(known), _) => known.token.clone(),
+            (None, TokenSource::File(path)) => Token::from_file(path)?,
+            (None, TokenSource::Text(text)) => Token::fixed(text)?,
+        };
+        let fresh = Known { token, pace: pace.clone(), pacer: pacer(pace) };
+        known.insert(file, fresh.clone());
+        Ok(fresh)
     }
 }
 

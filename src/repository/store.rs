@@ -9,6 +9,7 @@
 //! under its name, and its folder synced. A local crash may leave a file `<name>#<n>` behind, which no listing shows.
 
 use std::error::Error as _;
+use std::fmt;
 use std::ops::Range;
 use std::path::{Component, PathBuf};
 use std::sync::Arc;
@@ -101,13 +102,19 @@ pub struct Listed {
     pub bytes: u64,
 }
 
-/// A bucket's prefix or a local folder.
-#[derive(Clone, Debug)]
+/// A bucket's prefix or a local folder. The keys of a bucket are the crate's to hold; it does not wipe them.
+#[derive(Clone)]
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
     prefix: Path,
     url: Arc<str>,
     patience: Patience,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 impl Store {
@@ -526,6 +533,15 @@ pub(super) mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn a_store_does_not_print_its_keys() {
+        let builder = AmazonS3Builder::new().with_access_key_id("canary-id").with_secret_access_key("canary");
+        let builder = builder.with_token("canary-of-a-session").with_region("us-east-1");
+        let store =
+            Store::s3("b/p", &StoreOptions::default(), builder, Patience::default()).expect("a store");
+        assert_eq!(format!("{store:?}"), r#"Store { url: "s3://b/p", .. }"#);
+    }
 
     /// An empty store in memory.
     pub(in crate::repository) fn memory() -> Store {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 /// From the ground up.
 const FLOORS: &[&[&str]] = &[
-    &["error", "clock"],
+    &["error", "clock", "process"],
     &["model", "resources"],
     &["config"],
     &["asana", "encode", "repository", "telemetry"],
@@ -25,7 +25,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tokio_cron_scheduler", &["daemon/wake.rs"]),
     ("croner", &["daemon/schedule/"]),
     ("chrono_tz", &["daemon/schedule/"]),
-    ("rustix", &["daemon/notify.rs"]),
+    ("rustix", &["process.rs", "daemon/notify.rs"]),
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/manual.rs"]),
     ("redb", &["backup/index.rs"]),
@@ -105,4 +105,16 @@ fn a_foreign_crate_has_one_door() {
             assert!(!named || allowed || door, "{name} names `{foreign}`, whose door is {doors:?}: {line}");
         }
     });
+}
+
+#[test]
+fn nothing_but_rustls_encrypts() {
+    let lock =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock")).expect("readable");
+    let names: Vec<_> =
+        lock.lines().filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"')).collect();
+    assert!(names.contains(&"rustls"));
+    for other in ["openssl", "openssl-sys", "native-tls", "boring"] {
+        assert!(!names.contains(&other), "`{other}` encrypts, too");
+    }
 }

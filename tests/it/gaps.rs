@@ -382,3 +382,32 @@ async fn a_gap_goes_with_what_it_was_about() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_token_that_sees_a_part_yields_that_part_and_a_gap_for_whatever_leads_beyond_it() {
+    let mut beyond = 0;
+    for seed in [1, 6] {
+        let people = vec![("p".into(), 1)];
+        let options = Options { size: Size::Tasks(40), seed, people, ..Options::default() };
+        let world = World::new(options).with_token("p");
+        let outcome = world.run().await;
+        let mut unseen = BTreeSet::new();
+        for (table, operation) in [("teams", "getTeam"), ("projects", "getProject"), ("tasks", "getTask")] {
+            let rows = world.rows(1, table).await;
+            for gid in world.truth(table).into_keys() {
+                let sees = world.answers(operation, &format!("/{table}/{gid}")).await;
+                assert_eq!(rows.contains_key(&gid), sees, "seed {seed}: {table} {gid}");
+                unseen.extend((!sees).then_some(gid));
+            }
+        }
+        for gap in &outcome.gaps {
+            assert_eq!(gap.status, 403, "seed {seed}: {gap:?}");
+            assert!(gap.scope.starts_with("get") && !outcome.tables[&gap.table].proof.complete, "{gap:?}");
+        }
+        let told: BTreeSet<_> = outcome.gaps.iter().map(|gap| gap.gid.clone()).collect();
+        beyond += unseen.intersection(&told).count();
+        assert_eq!(outcome.complete, told.is_empty());
+        world.assert_verifies().await;
+    }
+    assert!(beyond > 0, "everybody sees everything: this test shows nothing");
+}

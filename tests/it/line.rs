@@ -12,7 +12,7 @@ use asana_backup::asana::{Transport, transport_in_process};
 use asana_simulator::Simulator;
 use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full};
 use tower::{BoxError, ServiceExt};
@@ -89,6 +89,8 @@ impl Line {
     }
 
     async fn carry(&self, request: Request<Full<Bytes>>) -> Response<AnswerBody> {
+        // Of all tests that reach Asana through here, none may find the program writing to it.
+        assert_eq!(request.method(), Method::GET, "{}", request.uri());
         let call = self.power.sets_out().await;
         let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
         let takes = self.sets_out(&target);

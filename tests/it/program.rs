@@ -2,15 +2,17 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
 const TOKEN: &str = "canary-token-that-nobody-may-see";
+const SIMULATE: &[&str] = &["simulate", "--listen", "127.0.0.1:0", "--size", "tiny", "--token", TOKEN];
 
 /// A simulated Asana in a process of its own, and a folder.
-struct Served {
+pub(crate) struct Served {
     process: Child,
     base_url: String,
     organization: String,
@@ -19,6 +21,14 @@ struct Served {
 
 impl Drop for Served {
     fn drop(&mut self) {
+        // Whatever a test is about, the program has only read.
+        if !std::thread::panicking() {
+            let answer = self.control("GET", "requests", "");
+            let body = answer.split_once("\r\n\r\n").expect("a body").1;
+            let requests: Value = serde_json::from_str(body).expect("JSON");
+            let methods = requests["methods"].as_object().expect("methods");
+            assert!(methods.keys().all(|method| method == "GET"), "{methods:?}");
+        }
         // Already ended is fine.
         self.process.kill().ok();
         self.process.wait().ok();
@@ -41,13 +51,28 @@ fn program() -> Command {
 }
 
 impl Served {
-    fn start(more: &[&str]) -> Self {
-        let mut process = program()
-            .args(["simulate", "--listen", "127.0.0.1:0", "--size", "tiny", "--token", TOKEN])
-            .args(more)
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("the simulator starts");
+    pub(crate) fn start(more: &[&str]) -> Self {
+        let mut simulate = program();
+        simulate.args(SIMULATE).args(more);
+        Self::of(simulate)
+    }
+
+    /// Started as another user.
+    pub(crate) fn start_as(user: Option<u32>) -> Self {
+        let mut simulate = program();
+        simulate.args(SIMULATE);
+        if let Some(user) = user {
+            simulate.uid(user).gid(user);
+        }
+        Self::of(simulate)
+    }
+
+    pub(crate) fn id(&self) -> u32 {
+        self.process.id()
+    }
+
+    fn of(mut simulate: Command) -> Self {
+        let mut process = simulate.stdout(Stdio::piped()).spawn().expect("the simulator starts");
         let mut first = String::new();
         BufReader::new(process.stdout.take().expect("piped")).read_line(&mut first).expect("a first line");
         let said: Value = serde_json::from_str(&first).expect("the first line is JSON");
@@ -76,7 +101,7 @@ impl Served {
         self.folder.path().join("repository")
     }
 
-    fn command(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = program();
         command
             .args(arguments)
@@ -93,7 +118,7 @@ impl Served {
 }
 
 #[track_caller]
-fn ends(output: &Output, code: i32) -> String {
+pub(crate) fn ends(output: &Output, code: i32) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{out}\n{err}");
     assert!(!format!("{out}{err}").contains(TOKEN), "the token is shown");

@@ -47,7 +47,7 @@ pub(crate) struct World {
     pub(crate) accept_deletions: bool,
     pub(crate) commit_every: std::time::Duration,
     pub(crate) stop: CancellationToken,
-    token: String,
+    pub(crate) token: Token,
     seed: u64,
     runs: AtomicU64,
 }
@@ -67,6 +67,10 @@ pub(crate) struct Row {
     pub(crate) raw: String,
 }
 
+fn fixed(token: &str) -> Token {
+    Token::fixed(&token.to_owned().into()).expect("a token")
+}
+
 impl World {
     pub(crate) fn new(options: Options) -> Self {
         Self::with_objects(options, InMemory::new())
@@ -75,15 +79,15 @@ impl World {
     /// An organization, and a store that has objects in it already.
     pub(crate) fn with_objects(options: Options, objects: InMemory) -> Self {
         let clock = Clock::simulated(options.epoch);
-        let (token, seed) = (options.token.clone(), options.seed);
+        let (token, seed) = (fixed(&options.token), options.seed);
         Self::of(Simulator::new(options), objects, clock, token, seed)
     }
 
-    fn of(simulator: Simulator, objects: InMemory, clock: Clock, token: String, seed: u64) -> Self {
+    fn of(simulator: Simulator, objects: InMemory, clock: Clock, token: Token, seed: u64) -> Self {
         Self::shared(simulator, Arc::new(objects), clock, token, seed)
     }
 
-    fn shared(simulator: Simulator, objects: Arc<InMemory>, clock: Clock, token: String, seed: u64) -> Self {
+    fn shared(simulator: Simulator, objects: Arc<InMemory>, clock: Clock, token: Token, seed: u64) -> Self {
         let power = Power::default();
         Self {
             weather: Weather::over(objects.clone(), power.clone()),
@@ -111,14 +115,14 @@ impl World {
     }
 
     pub(crate) fn with_token(mut self, token: &str) -> Self {
-        token.clone_into(&mut self.token);
+        self.token = fixed(token);
         self
     }
 
     fn client(&self, pacer: Pacer, transport: Transport) -> Client {
         Client::new(ClientOptions {
             base_url: "http://127.0.0.1/api/1.0".parse().expect("a valid address"),
-            token: Token::fixed(&self.token.clone().into()).expect("a token"),
+            token: self.token.clone(),
             transport,
             pacer,
             clock: self.clock.clone(),
@@ -363,8 +367,8 @@ impl World {
         }
     }
 
-    /// Whether Asana has an object.
-    async fn answers(&self, operation: &'static str, path: &str) -> bool {
+    /// Whether Asana has an object, and shows it to this token.
+    pub(crate) async fn answers(&self, operation: &'static str, path: &str) -> bool {
         let client = self.client(Pacer::new(unlimited()), transport_in_process(self.simulator.router()));
         let answer = client.get(operation, path, &[]).await;
         matches!(answer, Ok(Answer::Found(_)))

@@ -25,6 +25,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 TOKEN = "service-account-token"
+KEYS = {"AWS_ACCESS_KEY_ID": "testkey", "AWS_SECRET_ACCESS_KEY": "testsecret123"}
 PATIENCE = 60.0
 """Seconds in which anything that starts must answer; only a broken machine takes that long."""
 
@@ -180,8 +181,8 @@ class Simulator:
 
 
 @contextlib.contextmanager
-def simulator(size="small", seed=7, token=TOKEN, more=()):
-    """Serves a simulated Asana for as long as the block runs."""
+def simulator(size="small", seed=7, token=TOKEN, more=(), reads_only=True):
+    """Serves a simulated Asana for as long as the block runs; at its end nobody may have done anything but read."""
     other = os.environ.get("SIMULATOR")
     command = [other] if other else [program(), "simulate"]
     command += ["--listen", "127.0.0.1:0", "--size", str(size), "--seed", str(seed), "--token", token, *more]
@@ -190,7 +191,11 @@ def simulator(size="small", seed=7, token=TOKEN, more=()):
         ready, _, _ = select.select([process.stdout], [], [], PATIENCE)
         line = process.stdout.readline() if ready else b""
         hold(line.startswith(b"{"), f"{' '.join(command)} does not say on its first line where it listens: {line!r}")
-        yield Simulator(process, json.loads(line), token)
+        served = Simulator(process, json.loads(line), token)
+        yield served
+        if reads_only:
+            methods = served.control("/requests")["methods"]
+            hold(set(methods) <= {"GET"}, f"something else than reading was asked for: {methods}")
     finally:
         stop(process)
 
@@ -254,14 +259,13 @@ class Store:
 
 
 @contextlib.contextmanager
-def seaweed(place):
+def seaweed(place, keys=KEYS):
     """SeaweedFS, a server that speaks S3, with one bucket."""
     weed = Path(sys.executable).parent / "weed"
     weed = str(weed) if weed.exists() else shutil.which("weed")
     hold(weed, "SeaweedFS (`weed`) is not installed")
     names = ["master", "volume", "filer", "s3", "admin"]
     ports = free_ports(2 * len(names))
-    keys = {"AWS_ACCESS_KEY_ID": "testkey", "AWS_SECRET_ACCESS_KEY": "testsecret123"}
     data = place / "seaweed"
     data.mkdir()
     command = [weed, "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false"]

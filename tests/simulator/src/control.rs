@@ -53,6 +53,7 @@ pub(crate) async fn answer(simulator: &Simulator, request: Request) -> Response 
         (&Method::POST, "/edit") => edit(simulator, &query),
         (&Method::POST, "/events") => events(simulator, &query),
         (&Method::POST, "/offsets") => offsets(simulator, &query),
+        (&Method::POST, "/tokens") => Ok(tokens(simulator, &query)),
         (&Method::GET, "/faults") => Ok(value(json!(simulator.desk().faults.list()))),
         (&Method::POST, "/faults") => fault(simulator, &body),
         (&Method::DELETE, "/faults") => {
@@ -88,7 +89,7 @@ fn index() -> Value {
         "GET /_sim/clock": "the simulated time",
         "GET /_sim/counts": "live records of each table",
         "GET /_sim/truth/{table}?at=&format=lines|envelope": "every live record of a table, with all fields",
-        "GET /_sim/requests": "requests by operation and by status",
+        "GET /_sim/requests": "requests by operation, by status and by method",
         "GET /_sim/log": "the last requests; DELETE forgets them",
         "POST /_sim/advance?edits=": "makes edits and says what was done",
         "POST /_sim/life?rate=": "edits a second from now on; 0 stops",
@@ -96,6 +97,7 @@ fn index() -> Value {
             "one edit: rename_user, rename_project, rename_tag, rename_task, touch_task, delete_task, undelete_task, delete_project, comment, delete_story",
         "POST /_sim/events?lose=&expire=": "the share of events that are lost from now on; 1 expires all sync tokens",
         "POST /_sim/offsets?expire=": "1 expires all offset tokens",
+        "POST /_sim/tokens?issue=&revoke=": "one more token of the service account; one that is good no more",
         "GET, POST, DELETE /_sim/faults": "what goes wrong",
         "tables": truth::TABLES,
     })
@@ -114,7 +116,7 @@ fn clock(simulator: &Simulator) -> Value {
 
 fn requests(simulator: &Simulator) -> Value {
     let desk = simulator.desk();
-    json!({ "operations": desk.log.operations, "statuses": desk.log.statuses })
+    json!({ "operations": desk.log.operations, "statuses": desk.log.statuses, "methods": desk.log.methods })
 }
 
 fn advance(simulator: &Simulator, query: &Query) -> Answered {
@@ -145,6 +147,16 @@ fn offsets(simulator: &Simulator, query: &Query) -> Answered {
         simulator.expire_offsets();
     }
     Ok(value(json!({})))
+}
+
+fn tokens(simulator: &Simulator, query: &Query) -> Response {
+    if let Some(token) = query.get("issue") {
+        simulator.issue_token(token);
+    }
+    if let Some(token) = query.get("revoke") {
+        simulator.revoke_token(token);
+    }
+    value(json!({}))
 }
 
 fn edit(simulator: &Simulator, query: &Query) -> Answered {

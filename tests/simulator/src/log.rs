@@ -31,6 +31,7 @@ pub(crate) struct Log {
     pub(crate) requests: VecDeque<LoggedRequest>,
     pub(crate) operations: BTreeMap<String, u64>,
     pub(crate) statuses: BTreeMap<u16, u64>,
+    pub(crate) methods: BTreeMap<String, u64>,
 }
 
 impl Log {
@@ -41,6 +42,10 @@ impl Log {
         match self.operations.get_mut(name) {
             Some(count) => *count += 1,
             None => drop(self.operations.insert(name.to_owned(), 1)),
+        }
+        match self.methods.get_mut(&request.method) {
+            Some(count) => *count += 1,
+            None => drop(self.methods.insert(request.method.clone(), 1)),
         }
         *self.statuses.entry(request.status).or_default() += 1;
         if self.requests.len() == KEPT {

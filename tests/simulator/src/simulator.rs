@@ -2,7 +2,7 @@
 //!
 //! Rule: edits are applied when somebody looks, each at the moment it was due; between two looks nothing runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use chrono::{DateTime, Utc};
@@ -57,6 +57,10 @@ pub(crate) struct Desk {
     pub(crate) serial: u64,
     /// How often all offset tokens were declared expired.
     pub(crate) offsets: u64,
+    /// Tokens of the service account beside that of the options.
+    pub(crate) issued: BTreeSet<String>,
+    /// Tokens that are good no more.
+    pub(crate) revoked: BTreeSet<String>,
 }
 
 impl std::fmt::Debug for Simulator {
@@ -255,6 +259,16 @@ impl Simulator {
         self.desk().offsets += 1;
     }
 
+    /// Gives the service account one more token.
+    pub fn issue_token(&self, token: &str) {
+        self.desk().issued.insert(token.to_owned());
+    }
+
+    /// Makes a token invalid, whosever it is: each request with it is answered with 401.
+    pub fn revoke_token(&self, token: &str) {
+        self.desk().revoked.insert(token.to_owned());
+    }
+
     pub(crate) fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -286,7 +300,11 @@ impl Simulator {
     /// Whose token it is.
     pub(crate) fn who(&self, token: &str) -> Option<Who> {
         let options = &self.shared.options;
-        if token == options.token {
+        let desk = self.desk();
+        if desk.revoked.contains(token) {
+            return None;
+        }
+        if token == options.token || desk.issued.contains(token) {
             return Some(Who::Service);
         }
         options.people.iter().find(|(known, _)| known == token).map(|(_, user)| Who::Person(*user))
