@@ -10,7 +10,7 @@ use crate::cli::arguments::Arguments;
 use crate::clock::Clock;
 use crate::config::{Config, Organization, StoreSettings, TokenSource};
 use crate::error::{Error, ErrorKind, Result};
-use crate::repository::{Repository, Store, StoreOptions};
+use crate::repository::{Repository, Store};
 
 /// The settings, and the organizations to work on.
 pub(super) fn settings(arguments: &Arguments) -> Result<(Config, Vec<(String, Organization)>)> {
@@ -30,13 +30,7 @@ pub(super) fn repositories(arguments: &Arguments) -> Result<Vec<(String, String,
 
 /// The store at `url`.
 pub(super) fn store(url: &str, settings: &StoreSettings) -> Result<Store> {
-    let options = StoreOptions {
-        endpoint: settings.endpoint.clone(),
-        region: settings.region.clone(),
-        path_style: settings.path_style.then_some(true),
-        allow_http: settings.allow_http,
-    };
-    Store::open(url, &options)
+    Store::open(url, settings)
 }
 
 /// The repository at `url`, which must exist.
