@@ -8,6 +8,7 @@ use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -148,9 +149,27 @@ impl TryFrom<String> for StorageClass {
 impl StoreSettings {
     /// Whether these settings make sense for the store at `url`.
     pub fn check(&self, url: &str) -> Result<()> {
-        let refuse = |key: &str, why: &str, remedy: &str| {
-            Err(Error::new(ErrorKind::Config, format!("store.{key} {why}")).remedy(remedy))
-        };
+        self.check_values()?;
+        self.check_addresses()?;
+        if url.starts_with("gs://") {
+            let only_s3 = [
+                ("region", self.region.is_some()),
+                ("profile", self.profile.is_some()),
+                ("path_style", self.path_style.is_some()),
+                ("sse", self.sse.is_some()),
+            ];
+            if let Some((key, _)) = only_s3.iter().find(|(_, is_set)| *is_set) {
+                return refuse(
+                    key,
+                    "means nothing to Google",
+                    "leave it out: the bucket itself is set up so there",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn check_values(&self) -> Result<()> {
         if self.request_timeout_seconds.get() > LONGEST_REQUEST {
             return refuse(
                 "request_timeout_seconds",
@@ -176,23 +195,31 @@ impl StoreSettings {
                 return refuse(key, "is empty", "leave the key out instead");
             }
         }
-        if url.starts_with("gs://") {
-            let only_s3 = [
-                ("region", self.region.is_some()),
-                ("profile", self.profile.is_some()),
-                ("path_style", self.path_style.is_some()),
-                ("sse", self.sse.is_some()),
-            ];
-            if let Some((key, _)) = only_s3.iter().find(|(_, is_set)| *is_set) {
-                return refuse(
-                    key,
-                    "means nothing to Google",
-                    "leave it out; the bucket's own settings say it there",
-                );
+        Ok(())
+    }
+
+    fn check_addresses(&self) -> Result<()> {
+        for (key, text) in [("endpoint", &self.endpoint), ("proxy_url", &self.proxy_url)] {
+            let Some(text) = text else { continue };
+            match Url::parse(text) {
+                // The text may hold what nobody may read, so it is not repeated.
+                Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+                    return refuse(
+                        key,
+                        "holds credentials",
+                        "take them out: HTTPS_PROXY may hold those of a proxy",
+                    );
+                }
+                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
+                _ => return refuse(key, "is no address", "write it like https://host.example.com:8443"),
             }
         }
         Ok(())
     }
+}
+
+fn refuse(key: &str, why: &str, remedy: &str) -> Result<()> {
+    Err(Error::new(ErrorKind::Config, format!("store.{key} {why}")).remedy(remedy))
 }
 
 #[cfg(test)]
@@ -237,12 +264,15 @@ mod tests {
             ("request_timeout_seconds = 3601", "s3://b", "request_timeout_seconds"),
             ("profile = ''", "s3://b", "profile"),
             ("secret = 'canary'", "s3://b", "secret"),
+            ("endpoint = 's3.example.com'", "s3://b", "endpoint"),
+            ("proxy_url = 'http://me:canary@proxy:3128'", "s3://b", "proxy_url"),
             ("sse = 's3'", "gs://b", "sse"),
             ("region = 'r'", "gs://b", "region"),
             ("profile = 'p'", "gs://b", "profile"),
         ] {
             let error = parsed(text, url).expect_err(text);
             assert_eq!(error.kind(), ErrorKind::Config, "{text}");
+            assert!(text.starts_with("secret") || !error.to_string().contains("canary"), "{error}");
             assert!(error.to_string().contains(named), "{text}: {error}");
         }
     }

@@ -46,8 +46,8 @@ KEYS = ("testkey", "testsecret123")
 class Recorder:
     """A server that passes requests on to another, or to whom they name, and keeps what they asked for."""
 
-    def __init__(self, upstream=None, certificate=None, date=0):
-        self.upstream, self.date, self.requests = upstream, date, []
+    def __init__(self, upstream=None, certificate=None, date=0, forms=False):
+        self.upstream, self.date, self.forms, self.requests = upstream, date, forms, []
         recorder = self
 
         class Passing(http.server.BaseHTTPRequestHandler):
@@ -79,6 +79,12 @@ class Recorder:
         target = handler.path[handler.path.index(split.netloc) + len(split.netloc) :] if split.path else handler.path
         headers = dict(handler.headers.items())
         body = handler.rfile.read(int(headers.get("content-length", headers.get("Content-Length", 0))))
+        if self.forms and not body and "?" in target:
+            # What is not signed moto understands by its body alone; AWS takes the parameters from either place.
+            target, query = target.split("?", 1)
+            body = query.encode()
+            headers = {name: value for name, value in headers.items() if name.lower() != "content-length"}
+            headers |= {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))}
         request = {"method": handler.command, "path": target, "headers": {k.lower(): v for k, v in headers.items()}}
         self.requests.append(request)
         upstream = http.client.HTTPConnection(split.hostname, split.port, timeout=PATIENCE)
@@ -224,6 +230,8 @@ class Place:
             f'token_file = "{token}"',
             f'repository = "{repository}"',
             f'base_url = "{world.base_url}"',
+            "[organizations.acme.filters]",
+            'tables = ["projects", "tasks"]',
             "[organizations.acme.store]",
             *(f"{name} = {json.dumps(value)}" for name, value in (store or {}).items()),
             "[pace]",
@@ -356,16 +364,13 @@ def condition_key(world, place):
     with seaweed(place) as store:
         writer = ("writerkey", "writersecret123")
         users(store, place, [("writer", writer, policy("writer.json", True))])
-        client, until = administrator(store.endpoint, writer), time.monotonic() + 5
-        while time.monotonic() < until:
-            try:
-                client.put_object(Bucket="backups", Key="acme/a", Body=b"x", IfNoneMatch="*")
-                break
-            except botocore.exceptions.ClientError as refused:
-                said = str(refused)
-                wait(0.2)
-        else:
-            return f"SeaweedFS does not know s3:if-none-match ({said.split(':')[0]}): the header was looked for instead"
+        client = administrator(store.endpoint, writer)
+        known_to(store.endpoint, writer, "backups")
+        try:
+            client.put_object(Bucket="backups", Key="acme/a", Body=b"x", IfNoneMatch="*")
+        except botocore.exceptions.ClientError as refused:
+            said = str(refused).split(":")[0]
+            return f"SeaweedFS does not know s3:if-none-match ({said}): the header was looked for instead"
         Place(world, place, "s3://backups/acme", there(store.endpoint), keys=writer).runs("run")
         with contextlib.suppress(botocore.exceptions.ClientError):
             client.put_object(Bucket="backups", Key="acme/a", Body=b"y")
@@ -406,9 +411,6 @@ def misled(world, place):
         wrong = Place(world, place, "s3://backups/acme", there(store.endpoint), keys=("testkey", "canary"))
         hold("credentials" in wrong.checks(code=CONFIG)["reading back"]["remedy"], "no word of credentials")
         hold("canary" not in wrong.runs("run", code=CONFIG), "the secret is told")
-        nowhere = Place(world, place, "s3://no-such-bucket/acme", there(store.endpoint))
-        said = nowhere.checks(code=CONFIG)["reading back"]
-        hold("bucket" in said["remedy"], f"no word of the bucket: {said}")
         plain = Place(world, place, "s3://backups/acme", {"endpoint": store.endpoint, "region": "us-east-1"})
         hold("allow_http" in plain.runs("run", code=CONFIG), "no word of allow_http")
         with recorder(store.endpoint, date=3600) as late:
@@ -425,7 +427,7 @@ def misled(world, place):
                 chosen.runs("run")
                 kinds = {name for put in seen.puts() for name in put["headers"] if name.startswith("x-amz-checksum")}
                 hold(kinds == ({header} if header else set()), f"{checksum}: {kinds}")
-    return "secret, bucket, http, clock: 10, each with its remedy; a proxy and both other checksums work"
+    return "secret, http, clock: 10, each with its remedy; a proxy and both other checksums work"
 
 
 def unfit(world, place):
@@ -450,9 +452,9 @@ def unfit(world, place):
 
 
 def signers(seen):
-    """Who signed the puts."""
+    """Who signed the requests."""
     of = re.compile(r"Credential=([^/]+)/")
-    return {of.search(one["headers"]["authorization"]).group(1) for one in seen.puts()}
+    return {of.search(one["headers"]["authorization"]).group(1) for one in seen.requests}
 
 
 def given(world, place):
@@ -470,7 +472,8 @@ def given(world, place):
 
     with moto() as url, contextlib.ExitStack() as stack:
         seen = stack.enter_context(recorder(url))
-        sts = stack.enter_context(recorder(url, certificate=authority.issue_cert("127.0.0.1")))
+        secured = authority.issue_cert("127.0.0.1")
+        sts = stack.enter_context(recorder(url, certificate=secured, forms=True))
         pods = stack.enter_context(Own(pod).serving())
         machine = stack.enter_context(recorder(url))
         (place / ".aws").mkdir()
@@ -501,10 +504,11 @@ def given(world, place):
             ("profile by variable", secure, {**service, "AWS_PROFILE": "role"}, "ASIA"),
             ("profile of a process", {"profile": "process"}, {}, "PROCESS"),
         ]
-        for number, (name, store, environment, signer) in enumerate(cases):
+        Place(world, place, "s3://backups/acme", there(url)).runs("run")
+        for name, store, environment, signer in cases:
             seen.requests.clear()
-            mine = Place(world, place, f"s3://backups/given-{number}", there(seen.url, **store), environment, None)
-            said = mine.runs("run")
+            mine = Place(world, place, "s3://backups/acme", there(seen.url, **store), environment, None)
+            said = mine.runs("snapshots")
             hold("canary" not in said, f"{name}: a secret is told:\n{said}")
             found = signers(seen)
             hold(len(found) == 1 and found.pop().startswith(signer), f"{name}: signed by {signers(seen)}")
@@ -517,9 +521,9 @@ def given(world, place):
             ("a person's profile", {"profile": "person"}, {}),
             ("no token", secure, {**service, "AWS_WEB_IDENTITY_TOKEN_FILE": "/no/such", "AWS_ROLE_ARN": ROLE}),
         ]:
-            mine = Place(world, place, "s3://backups/none", there(seen.url, **store), environment, None)
-            hold("remedy" in mine.runs("run", code=CONFIG), f"{name}: no remedy")
-    return f"{', '.join(name for name, *_ in cases)}: each signed its own run; three that give none end with 10"
+            mine = Place(world, place, "s3://backups/acme", there(seen.url, **store), environment, None)
+            hold("remedy" in mine.runs("snapshots", code=CONFIG), f"{name}: no remedy")
+    return f"{', '.join(name for name, *_ in cases)}: each signed its own requests; three that give none end with 10"
 
 
 def encrypted(world, place):
@@ -541,9 +545,12 @@ def encrypted(world, place):
                     part, kept = one["Key"].endswith(".parquet"), head.get("StorageClass", "STANDARD")
                     hold(kept == ("STANDARD_IA" if part else "STANDARD"), f"{one['Key']} is in {kept}")
                     counted[kept] = counted.get(kept, 0) + 1
+        nowhere = Place(world, place, "s3://no-such-bucket/acme", there(url))
+        said = nowhere.checks(code=CONFIG)["reading back"]
+        hold("bucket" in said["remedy"], f"no word of the bucket: {said}")
         glacier = Place(world, place, "s3://backups/cold", there(url, storage_class="GLACIER"))
         hold("GLACIER" in glacier.runs("run", code=CONFIG), "an archive is not refused by name")
-    return f"SSE-S3, SSE-KMS with a bucket key; {counted} objects by class; GLACIER refused"
+    return f"SSE-S3, SSE-KMS with a bucket key; {counted} objects by class; GLACIER, and a bucket that is not there: 10"
 
 
 def google(world, place):

@@ -38,6 +38,8 @@ pub(super) fn open(
     let mut builder = builder
         .with_bucket_name(bucket)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
+        // The only delete is that of a probe, and not every store deletes several at once.
+        .with_disable_bulk_delete(true)
         .with_retry(network::retry(patience))
         .with_http_connector(network.clone());
     for (key, value) in network::client(settings, patience) {
