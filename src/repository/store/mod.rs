@@ -12,6 +12,7 @@
 //! A crash leaves an object whole or absent: a bucket's puts are atomic, and a local file is written aside, synced, linked
 //! under its name, and its folder synced. A local crash may leave a file `<name>#<n>` behind, which no listing shows.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,8 +70,8 @@ impl Default for Patience {
     }
 }
 
-/// A bucket's prefix or a local folder.
-#[derive(Clone, Debug)]
+/// A bucket's prefix or a local folder. The keys of a bucket are the crate's to hold; it does not wipe them.
+#[derive(Clone)]
 pub struct Store {
     objects: Arc<dyn ObjectStore>,
     prefix: Path,
@@ -81,6 +82,12 @@ pub struct Store {
     /// What a folder has not.
     remote: Option<bucket::Remote>,
     allow_unfit: bool,
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("url", &self.url).finish_non_exhaustive()
+    }
 }
 
 impl Store {

@@ -179,6 +179,14 @@ fn bytes(text: &'static str) -> Bytes {
     Bytes::from_static(text.as_bytes())
 }
 
+#[test]
+fn a_store_does_not_print_its_keys() {
+    let builder = AmazonS3Builder::new().with_access_key_id("canary-id").with_secret_access_key("canary");
+    let builder = builder.with_token("canary-of-a-session").with_region("us-east-1");
+    let store = s3::open("b/p", &StoreSettings::default(), builder, Patience::default()).expect("a store");
+    assert_eq!(format!("{store:?}"), r#"Store { url: "s3://b/p", .. }"#);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_create_is_settled_by_what_is_there() {
     use Flaw::{Lost, Repeated, Unanswered};
@@ -264,7 +272,7 @@ async fn a_local_folder_is_made_listed_and_named_by_its_absolute_path() {
 
 #[test]
 fn a_place_that_makes_no_sense_is_refused() {
-    for url in ["", "ftp://a/b", "s3://", "s3:///b", "file://a/b", "no-such-folder/../b"] {
+    for url in ["", "ftp://a/b", "s3://", "s3:///b", "gs://", "file://a/b", "no-such-folder/../b"] {
         let error = Store::open(url, &StoreSettings::default()).expect_err(url);
         assert_eq!(error.kind(), ErrorKind::Config, "{url}: {error}");
     }

@@ -12,6 +12,9 @@ use super::network::Instead;
 use crate::error::{ErrorKind, Result};
 use crate::repository::keys::Key;
 
+/// How the store's client tells of an answer of 400, for which it has no kind.
+const REFUSED: &str = "status code: 4";
+
 /// What became of an attempt that a careful store refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(in crate::repository) enum Attempt {
@@ -50,8 +53,13 @@ impl Store {
         let put = self.put(&key.to_string(), signed, how).await;
         match (put, self.try_read(&key.to_string()).await?) {
             (_, Some(_)) => Ok(Attempt::Allowed),
-            (Err(_), None) => Ok(Attempt::Refused),
-            (Ok(()), None) => Ok(Attempt::Refused),
+            // That nothing is there proves a refusal only where there was an answer.
+            (Err(lost), None)
+                if lost.kind() == ErrorKind::Unavailable && !lost.to_string().contains(REFUSED) =>
+            {
+                Err(lost)
+            }
+            (_, None) => Ok(Attempt::Refused),
         }
     }
 
