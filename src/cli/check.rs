@@ -1,6 +1,6 @@
 //! The verb `check`: tries settings, token and repository, and says what is wrong in words a person can act on.
 //!
-//! Writes one small probe below `probes/`, which nothing names.
+//! Writes one small probe below `probes/`, which nothing names; what would merely be better is said, and is not wrong.
 
 use serde::Serialize;
 use serde_json::Value;
@@ -12,7 +12,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Organization};
 use crate::daemon::{self, open};
 use crate::error::{Error, ErrorKind, Result};
-use crate::repository::{Repository, probe};
+use crate::repository::{Found, Repository, Store, probe};
 use crate::resources::{self, Below, Resource};
 
 /// One thing that was tried.
@@ -22,6 +22,8 @@ struct Line {
     what: String,
     ok: bool,
     says: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    better: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     remedy: Option<String>,
     #[serde(skip)]
@@ -36,7 +38,7 @@ pub(super) async fn check(arguments: &Arguments) -> Result<u8> {
     for (name, organization) in chosen {
         let mut lines = Vec::new();
         asana(&config, &clients, &organization, &mut lines).await;
-        lines.push(tried("repository", repository(&organization).await));
+        repository(&organization, &mut lines).await;
         lines.push(tried("schedule", daemon::upcoming(&config, &organization, Clock::wall().now())));
         for mut line in lines {
             line.organization.clone_from(&name);
@@ -50,20 +52,30 @@ pub(super) async fn check(arguments: &Arguments) -> Result<u8> {
 impl Line {
     fn text(&self) -> String {
         let sign = if self.ok { "ok     " } else { "WRONG  " };
-        let remedy =
-            self.remedy.as_ref().map(|remedy| format!("\n         remedy: {remedy}")).unwrap_or_default();
-        format!("{sign}{} {}: {}{remedy}", self.organization, self.what, self.says)
+        let below = |name: &str, text: &Option<String>| {
+            text.as_ref().map(|text| format!("\n         {name}: {text}")).unwrap_or_default()
+        };
+        let (remedy, better) = (below("remedy", &self.remedy), below("better", &self.better));
+        format!("{sign}{} {}: {}{remedy}{better}", self.organization, self.what, self.says)
     }
 }
 
 fn tried(what: &str, result: Result<String>) -> Line {
-    let (ok, says, remedy, kind) = match result {
-        Ok(says) => (true, says, None, None),
-        Err(error) => {
-            (false, error.to_string(), error.remedy_text().map(ToOwned::to_owned), Some(error.kind()))
+    told(what, result.map(|says| Found { says, better: None }))
+}
+
+fn told(what: &str, result: Result<Found>) -> Line {
+    let (organization, what) = (String::new(), what.to_owned());
+    match result {
+        Ok(Found { says, better }) => {
+            Line { organization, what, ok: true, says, better, remedy: None, kind: None }
         }
-    };
-    Line { organization: String::new(), what: what.to_owned(), ok, says, remedy, kind }
+        Err(error) => {
+            let remedy = error.remedy_text().map(ToOwned::to_owned);
+            let kind = Some(error.kind());
+            Line { organization, what, ok: false, says: error.to_string(), better: None, remedy, kind }
+        }
+    }
 }
 
 async fn asana(config: &Config, clients: &open::Clients, organization: &Organization, lines: &mut Vec<Line>) {
@@ -163,9 +175,20 @@ fn clock(client: &Client) -> Result<String> {
 }
 
 /// Whether the store can be written and keeps what it was given; whose repository it is, if there is one.
-async fn repository(organization: &Organization) -> Result<String> {
-    let store = open::store(&organization.repository, &organization.store)?;
-    probe(&store, ulid::Ulid::generate()).await?;
+async fn repository(organization: &Organization, lines: &mut Vec<Line>) {
+    let store = match Store::open(&organization.repository, &organization.store) {
+        Ok(store) => store,
+        Err(error) => return lines.push(tried("repository", Err(error))),
+    };
+    let trials = probe(&store, ulid::Ulid::generate(), &Clock::wall()).await;
+    let reached = trials.first().is_none_or(|trial| trial.found.is_ok());
+    lines.extend(trials.into_iter().map(|trial| told(trial.what, trial.found)));
+    if reached {
+        lines.push(tried("repository", whose(store, organization).await));
+    }
+}
+
+async fn whose(store: Store, organization: &Organization) -> Result<String> {
     let url = store.url().to_owned();
     match Repository::open(store).await {
         Ok(repository) if repository.organization() == organization.gid => {

@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Organization, StoreSettings};
 use crate::daemon::{Outside, open};
 use crate::error::{Error, ErrorKind, Result};
-use crate::repository::Repository;
+use crate::repository::{Repository, Store};
 use crate::verify;
 
 /// Edits between the two backups.
@@ -120,7 +120,7 @@ async fn back_up(
     stop: &CancellationToken,
 ) -> Result<Outcome> {
     let organization = Organization::new(&simulator.organization(), url);
-    let store = open::store(url, &organization.store)?;
+    let store = Store::open(url, &organization.store)?;
     Repository::open_or_create(store, &organization.gid, clock.now()).await?;
     let mark = Path::new(url).join(MARK);
     let marked =
@@ -130,7 +130,7 @@ async fn back_up(
     let outside = Outside::new(
         clock.clone(),
         move |_, _| client(&asana, &time),
-        |organization| Box::pin(async { open::store(&organization.repository, &organization.store) }),
+        |organization| Box::pin(async { Store::open(&organization.repository, &organization.store) }),
     );
     let (config, walk, how) = (Config::default(), Walk::WhenDue, HowArguments::default());
     verbs::back_up(arguments, &outside, ("demo", &organization), &config, &walk, &how, stop).await

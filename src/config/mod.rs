@@ -6,6 +6,7 @@
 
 mod files;
 mod schedule;
+mod store;
 mod telemetry;
 
 use std::collections::BTreeMap;
@@ -19,6 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::resources;
 
 pub use schedule::{DaemonSettings, OwnSchedule, ScheduleSettings};
+pub use store::{Checksum, Sse, StorageClass, StoreSettings};
 pub use telemetry::{HeartbeatSettings, Listen, MetricsSettings, SecretUrl, StatusSettings};
 
 /// Where Asana answers.
@@ -63,7 +65,7 @@ pub struct Organization {
     /// The file that holds the token of a service account. Without it, what systemd loaded, else `ASANA_TOKEN`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_file: Option<PathBuf>,
-    /// Where the backup lives: a folder, `file://` or `s3://bucket/prefix`.
+    /// Where the backup lives: a folder, `file://`, `s3://bucket/prefix` or `gs://bucket/prefix`.
     pub repository: String,
     /// Where Asana answers. Another than the default is for tests.
     #[serde(default = "asana")]
@@ -71,7 +73,7 @@ pub struct Organization {
     /// What to leave out.
     #[serde(default)]
     pub filters: Filters,
-    /// How to reach an S3-compatible store; the usual AWS variables count too.
+    /// How to reach a bucket; the usual variables of AWS and Google count too.
     #[serde(default)]
     pub store: StoreSettings,
     /// What its schedule says instead of the one of all.
@@ -95,22 +97,6 @@ fn asana() -> String {
 pub struct Filters {
     /// The tables to keep; empty keeps all. What leads to them is read all the same.
     pub tables: Vec<String>,
-}
-
-/// How to reach an S3-compatible store.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct StoreSettings {
-    /// The endpoint, for anything that is not AWS.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub endpoint: Option<String>,
-    /// The region.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub region: Option<String>,
-    /// Whether the bucket is part of the path instead of the host name. Most stores other than AWS need it.
-    pub path_style: bool,
-    /// Whether plain http is allowed: for tests on this machine.
-    pub allow_http: bool,
 }
 
 /// How runs go.
@@ -343,6 +329,7 @@ impl Organization {
                 "name a folder or s3://bucket/prefix",
             );
         }
+        self.store.check(&self.repository).map_err(|error| error.doing(format!("organizations.{name}")))?;
         if let Some(table) = self.filters.tables.iter().find(|table| resources::by_table(table).is_none()) {
             let known: Vec<_> = resources::ALL.iter().map(|resource| resource.table).collect();
             return refuse(

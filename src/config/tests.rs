@@ -35,6 +35,14 @@ fn the_example_documents_every_key() {
                 store: StoreSettings {
                     endpoint: Some("e".into()),
                     region: Some("r".into()),
+                    profile: Some("p".into()),
+                    path_style: Some(true),
+                    sse: Some(Sse::Kms),
+                    kms_key_id: Some("k".into()),
+                    bucket_key: Some(true),
+                    storage_class: Some("STANDARD_IA".to_owned().try_into().expect("a class")),
+                    proxy_url: Some("u".into()),
+                    ca_file: Some("c".into()),
                     ..StoreSettings::default()
                 },
                 schedule: OwnSchedule { backup: Some("b".into()), ..OwnSchedule::default() },

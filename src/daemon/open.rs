@@ -15,23 +15,12 @@ use crate::asana::{
 use crate::clock::Clock;
 use crate::config::{Config, Organization, Pace, StoreSettings, TokenSource};
 use crate::error::{Error, ErrorKind, Result};
-use crate::repository::{Repository, Store, StoreOptions};
+use crate::repository::{Repository, Store};
 use crate::telemetry::Outlets;
-
-/// The store at `url`.
-pub(crate) fn store(url: &str, settings: &StoreSettings) -> Result<Store> {
-    let options = StoreOptions {
-        endpoint: settings.endpoint.clone(),
-        region: settings.region.clone(),
-        path_style: settings.path_style.then_some(true),
-        allow_http: settings.allow_http,
-    };
-    Store::open(url, &options)
-}
 
 /// The repository at `url`, which must exist.
 pub(crate) async fn repository(url: &str, settings: &StoreSettings) -> Result<Repository> {
-    Repository::open(store(url, settings)?).await
+    Repository::open(Store::open(url, settings)?).await
 }
 
 type OpensClient = dyn Fn(&Config, &Organization) -> Result<Client> + Send + Sync;
@@ -54,7 +43,7 @@ impl Outside {
         Self::new(
             Clock::wall(),
             move |config, organization| clients.open(config, organization),
-            |organization| Box::pin(async { store(&organization.repository, &organization.store) }),
+            |organization| Box::pin(async { Store::open(&organization.repository, &organization.store) }),
         )
     }
 

@@ -8,7 +8,7 @@ use crate::model::{
     Bound, ColumnStatistics, Content, Counts, EncodedPart, FORMAT_VERSION, Gap, Hash, Lane, Proof, RunId,
     Snapshot, SnapshotNumber, TableColumn, TableState, TokenIdentity, table_columns,
 };
-pub(super) use crate::repository::store::tests::{Flaw, flawed, memory, moved, remove, s3};
+pub(super) use crate::repository::store::tests::{Flaw, flawed, memory, moved, remove, s3, unfit_allowed};
 use crate::repository::{Claim, Repository, StageTable, StagedPart};
 use crate::resources::{self, Resource};
 

@@ -10,10 +10,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
+use ulid::Ulid;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{FORMAT_VERSION, Hash};
 use crate::repository::keys::Key;
+use crate::repository::probe;
 use crate::repository::store::Store;
 
 /// The content of `repository.json`.
@@ -57,10 +59,13 @@ impl Repository {
         Ok(Self { store, identity: Arc::new(identity) })
     }
 
-    /// Opens the repository of `organization` to write to it, and creates it where there is none.
+    /// Opens the repository of `organization` to write to it, and creates it where there is none. A store that gives one
+    /// name twice is then refused, unless its settings say to live with that.
     pub async fn open_or_create(store: Store, organization: &str, now: DateTime<Utc>) -> Result<Self> {
         if store.try_read(&Key::Repository.to_string()).await?.is_none() {
-            create(&store, organization, now).await?;
+            let (id, probe) = new_id(&store, organization, now);
+            prove_fit(&store, probe).await?;
+            create(&store, organization, now, id).await?;
         }
         let repository = Self::open(store).await?;
         let Identity { organization: theirs, url, .. } = &*repository.identity;
@@ -112,13 +117,30 @@ impl Repository {
     }
 }
 
-async fn create(store: &Store, organization: &str, now: DateTime<Utc>) -> Result<()> {
-    let url = store.url().to_owned();
+/// The id of a new repository, and the probe that goes before it. Nothing here is left to chance: whoever creates the
+/// same repository at the same moment writes the same bytes.
+fn new_id(store: &Store, organization: &str, now: DateTime<Utc>) -> (Hash, Ulid) {
+    let id = Hash::of(format!("{}\n{organization}\n{}", store.url(), now.to_rfc3339()).as_bytes());
+    let random = id.bytes().iter().take(10).fold(0, |random, byte| random << 8 | u128::from(*byte));
+    (id, Ulid::from_parts(now.timestamp_millis().unsigned_abs(), random))
+}
+
+async fn prove_fit(store: &Store, probe: Ulid) -> Result<()> {
+    match probe::prove(store, probe).await {
+        Err(error) if error.kind() == ErrorKind::Unfit && store.allows_unfit() => {
+            tracing::error!(store = store.url(), %error, "unfit store used as told: two runs at once may damage it");
+            Ok(())
+        }
+        verdict => verdict.map_err(|error| error.doing(format!("try the store {}", store.url()))),
+    }
+}
+
+async fn create(store: &Store, organization: &str, now: DateTime<Utc>, id: Hash) -> Result<()> {
     let identity = Identity {
         format: FORMAT_VERSION,
-        id: Hash::of(format!("{url}\n{organization}\n{}", now.to_rfc3339()).as_bytes()),
+        id,
         organization: organization.to_owned(),
-        url,
+        url: store.url().to_owned(),
         created_at: now,
         program: env!("CARGO_PKG_VERSION").to_owned(),
     };
@@ -155,7 +177,18 @@ pub(super) fn tagged<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repository::fixtures::{memory, moment, moved};
+    use crate::repository::fixtures::{Flaw, flawed, memory, moment, moved, unfit_allowed};
+
+    #[tokio::test]
+    async fn no_repository_begins_in_a_store_that_gives_one_name_twice() {
+        let (store, careless) = (memory(), [Flaw::Careless; 20]);
+        let error =
+            Repository::open_or_create(flawed(&store, &careless), "12", moment(0)).await.expect_err("unfit");
+        assert_eq!(error.kind(), ErrorKind::Unfit);
+        assert_eq!(store.try_read("repository.json").await.expect("readable"), None);
+        let lenient = unfit_allowed(&flawed(&store, &careless));
+        Repository::open_or_create(lenient, "12", moment(0)).await.expect("as told");
+    }
 
     #[tokio::test]
     async fn a_repository_belongs_to_one_organization() {

@@ -26,9 +26,9 @@ mod table;
 pub use check::{Checked, Finding, check_snapshot};
 pub use claim::Claim;
 pub use identity::Repository;
-pub use probe::probe;
+pub use probe::{Found, Trial, probe};
 pub use snapshot::{Committed, commit_time};
-pub use store::{Listed, Store, StoreOptions};
+pub use store::{Listed, Store};
 pub use table::{Named, StageTable, StagedPart, TableObjects};
 
 #[cfg(test)]

@@ -1,72 +1,265 @@
 //! Tries whether a store keeps what a repository relies on.
 //!
 //! Rule: what a store promises is not believed but tried: some accept a conditional create and ignore the condition,
-//! others honour it only while nobody else writes. Such a store would let two runs commit the same snapshot.
-//! What is written for it lies below `probes/`, is named by nothing, and a crash leaves it there.
+//! others honour it only while nobody else writes. Such a store would let two runs commit the same snapshot, so it is
+//! Unfit. What would merely be better otherwise, such as deletes that are refused, is said and is no failure.
+//! What is written for it lies below `probes/`, is named by nothing, and a crash leaves it there; nothing else is written
+//! over or deleted.
 
 use bytes::Bytes;
+use chrono::{DateTime, Utc};
 use futures_util::future::join_all;
 use ulid::Ulid;
 
+use crate::clock::Clock;
 use crate::error::{Error, ErrorKind, Result};
 use crate::repository::keys::Key;
-use crate::repository::store::Store;
+use crate::repository::store::{Attempt, Lock, Store, Versioning};
 
 /// How many writers race for one name. Of stores that are not atomic, each let several of eight win in seven races of ten.
 const WRITERS: usize = 16;
 /// How many races are run.
 const RACES: usize = 3;
+/// How far the clocks may be apart, in seconds: S3 refuses a signature after fifteen minutes, and commit times are ours.
+const APART: i64 = 300;
 
-/// Writes below `probes/<probe>/`, reads it back, and sees that no name is ever given twice; Unfit if one is.
-pub async fn probe(store: &Store, probe: Ulid) -> Result<()> {
-    let doing = |error: Error| error.doing(format!("try the store {}", store.url()));
-    create_twice(store, &key(probe, "create")?).await.map_err(doing)?;
-    for race in 1..=RACES {
-        run_race(store, &key(probe, &format!("race-{race}"))?).await.map_err(doing)?;
-    }
-    Ok(())
+/// One trial of a store, and what came of it.
+#[derive(Debug)]
+pub struct Trial {
+    /// What was tried.
+    pub what: &'static str,
+    /// What was found, or what is wrong.
+    pub found: Result<Found>,
 }
 
-async fn create_twice(store: &Store, key: &str) -> Result<()> {
-    let (first, second) = (Bytes::from_static(b"first"), Bytes::from_static(b"second"));
-    store.create(key, first.clone()).await?;
-    match store.create_trusting(key, second).await {
-        Err(error) if error.kind() == ErrorKind::Conflict => {}
-        Err(error) => return Err(error),
-        Ok(()) => return Err(unfit("it accepts a conditional create of what is there already")),
-    }
-    if store.read(key).await? != first {
-        return Err(unfit("a conditional create that it refused took effect"));
-    }
-    let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
-    if !store.list_folder(folder).await?.iter().any(|listed| listed.key == key) {
-        return Err(unfit("a listing does not show what was just written"));
-    }
-    Ok(())
+/// What a trial found that is no failure.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// What there is.
+    pub says: String,
+    /// What would be better.
+    pub better: Option<String>,
 }
 
-async fn run_race(store: &Store, key: &str) -> Result<()> {
-    let writers = (0..WRITERS)
-        .map(|writer| async move { store.create_trusting(key, format!("writer {writer}").into()).await });
-    let (mut won, mut failed) = (0, None);
-    for outcome in join_all(writers).await {
-        match outcome {
-            Ok(()) => won += 1,
+/// One probe of one store.
+struct Probe<'a> {
+    store: &'a Store,
+    ulid: Ulid,
+}
+
+/// Writes below `probes/<probe>/` and tries everything that a repository relies on. What cannot be written to at all is
+/// tried no further.
+pub async fn probe(store: &Store, probe: Ulid, clock: &Clock) -> Vec<Trial> {
+    let probe = Probe { store, ulid: probe };
+    let written = probe.write().await;
+    let reached = written.is_ok();
+    let mut trials = vec![Trial { what: "reading back", found: written }];
+    if let Some(told) = store.told_time() {
+        trials.push(Trial { what: "store's clock", found: clocks(told, clock.now()) });
+    }
+    if !reached {
+        return trials;
+    }
+    let twice = probe.create_twice().await;
+    let honoured = twice.is_ok();
+    trials.push(Trial { what: "conditional create", found: probe.forgiven(twice) });
+    if honoured {
+        let raced = probe.races().await;
+        trials.push(Trial { what: "races", found: probe.forgiven(raced) });
+    }
+    if store.is_remote() {
+        trials.push(Trial { what: "checksum", found: probe.altered().await });
+    }
+    trials.extend(probe.protection().await);
+    trials
+}
+
+/// Sees that a store does not give a name twice, before a repository begins there; Unfit if it does.
+pub(super) async fn prove(store: &Store, probe: Ulid) -> Result<()> {
+    Probe { store, ulid: probe }.create_twice().await.map(drop)
+}
+
+impl Probe<'_> {
+    fn key(&self, name: &str) -> Result<Key> {
+        Key::Probe { probe: self.ulid, name: name.to_owned() }.checked()
+    }
+
+    async fn write(&self) -> Result<Found> {
+        let key = self.key("write")?.to_string();
+        let bytes = Bytes::from_static(b"read me back");
+        self.store.create(&key, bytes.clone()).await?;
+        if self.store.try_read(&key).await?.is_none_or(|there| there != bytes) {
+            return Err(unfit("what was just written does not read back"));
+        }
+        let folder = key.rsplit_once('/').map_or("", |(folder, _)| folder);
+        if !self.store.list_folder(folder).await?.iter().any(|listed| listed.key == key) {
+            return Err(unfit("a listing does not show what was just written"));
+        }
+        Ok(found("what is written is there at once, and listed"))
+    }
+
+    async fn create_twice(&self) -> Result<Found> {
+        let key = self.key("create")?.to_string();
+        let (first, second) = (Bytes::from_static(b"first"), Bytes::from_static(b"second"));
+        self.store.create(&key, first.clone()).await?;
+        match self.store.create_trusting(&key, second).await {
             Err(error) if error.kind() == ErrorKind::Conflict => {}
-            Err(error) => failed = Some(error),
+            Err(error) => return Err(error),
+            Ok(()) => return Err(unfit("it accepts a conditional create of what is there already")),
+        }
+        if self.store.read(&key).await? != first {
+            return Err(unfit("a conditional create that it refused took effect"));
+        }
+        Ok(found("a name that is taken is not given again"))
+    }
+
+    async fn races(&self) -> Result<Found> {
+        for race in 1..=RACES {
+            self.race(&self.key(&format!("race-{race}"))?.to_string()).await?;
+        }
+        Ok(found(&format!("of {WRITERS} writers at once one wins, {RACES} times of {RACES}")))
+    }
+
+    async fn race(&self, key: &str) -> Result<()> {
+        let create = |writer: usize| self.store.create_trusting(key, format!("writer {writer}").into());
+        let (mut won, mut failed) = (0, None);
+        for outcome in join_all((0..WRITERS).map(create)).await {
+            match outcome {
+                Ok(()) => won += 1,
+                Err(error) if error.kind() == ErrorKind::Conflict => {}
+                Err(error) => failed = Some(error),
+            }
+        }
+        match (won, failed) {
+            (_, Some(error)) => Err(error),
+            (1, None) => Ok(()),
+            (won, None) => {
+                Err(unfit(&format!("{won} of {WRITERS} writers were told that they created the same name")))
+            }
         }
     }
-    match (won, failed) {
-        (_, Some(error)) => Err(error),
-        (1, None) => Ok(()),
-        (won, None) => {
-            Err(unfit(&format!("{won} of {WRITERS} writers were told that they created the same name")))
+
+    /// A verdict of Unfit that the settings say to live with.
+    fn forgiven(&self, verdict: Result<Found>) -> Result<Found> {
+        match verdict {
+            Err(error) if error.kind() == ErrorKind::Unfit && self.store.allows_unfit() => Ok(Found {
+                says: format!("{error}; `allow_unfit` is set"),
+                better: Some(
+                    "use a store with atomic conditional create: two runs at once may damage this one"
+                        .to_owned(),
+                ),
+            }),
+            verdict => verdict,
         }
+    }
+
+    async fn altered(&self) -> Result<Found> {
+        if !self.store.signs_bodies() {
+            return Ok(found(
+                "none is sent to this kind of store; what is small is read back, and `verify` reads all",
+            ));
+        }
+        let (signed, sent) = (Bytes::from_static(b"as it was sent"), Bytes::from_static(b"as it arrived!"));
+        let attempt = self.store.create_altered(&self.key("altered")?, &signed, sent).await?;
+        Ok(match attempt {
+            Attempt::Refused => found("a body that was altered on its way is refused"),
+            Attempt::Allowed => Found {
+                says: "a body that was altered on its way is accepted".to_owned(),
+                better: Some(
+                    "reach the store over TLS only; what is small is read back, and `verify` reads all"
+                        .to_owned(),
+                ),
+            },
+        })
+    }
+
+    /// What keeps the objects from whoever steals the credentials.
+    async fn protection(&self) -> Vec<Trial> {
+        let (versioning, lock) = (self.store.versioning().await, self.store.object_lock().await);
+        let mut trials = Vec::new();
+        if let Some(versioning) = &versioning {
+            trials.push(Trial { what: "versioning", found: Ok(kept(versioning)) });
+        }
+        if let Some(lock) = &lock {
+            trials.push(Trial { what: "object lock", found: Ok(locked(lock)) });
+        }
+        if self.store.is_remote() {
+            let is_locked = matches!(lock, Some(Lock::Default(_)));
+            trials.push(Trial { what: "overwriting", found: self.overwrites(is_locked).await });
+            trials.push(Trial { what: "deleting", found: self.deletes(is_locked).await });
+        }
+        trials
+    }
+
+    async fn overwrites(&self, is_locked: bool) -> Result<Found> {
+        let attempt =
+            self.store.overwrite_probe(&self.key("write")?, Bytes::from_static(b"overwritten")).await?;
+        Ok(guarded(attempt, "writing over an object", is_locked))
+    }
+
+    async fn deletes(&self, is_locked: bool) -> Result<Found> {
+        let attempt = self.store.delete_probe(&self.key("write")?).await?;
+        Ok(guarded(attempt, "deleting an object", is_locked))
     }
 }
 
-fn key(probe: Ulid, name: &str) -> Result<String> {
-    Ok(Key::Probe { probe, name: name.to_owned() }.checked()?.to_string())
+fn found(says: &str) -> Found {
+    Found { says: says.to_owned(), better: None }
+}
+
+fn guarded(attempt: Attempt, what: &str, is_locked: bool) -> Found {
+    match (attempt, is_locked) {
+        (Attempt::Refused, _) => found(&format!("{what} is refused: good")),
+        (Attempt::Allowed, true) => {
+            found(&format!("{what} is allowed, and what was there stays as a locked version"))
+        }
+        (Attempt::Allowed, false) => Found {
+            says: format!("{what} is allowed"),
+            better: Some("give the program credentials that may not: deploy/iam/writer.json".to_owned()),
+        },
+    }
+}
+
+fn kept(versioning: &Versioning) -> Found {
+    match versioning {
+        Versioning::On => found("on"),
+        Versioning::Off => Found {
+            says: "off".to_owned(),
+            better: Some("switch it on: what is overwritten or deleted can then be had back".to_owned()),
+        },
+        Versioning::Unknown(why) => Found {
+            says: format!("not told: {why}"),
+            better: Some("allow s3:GetBucketVersioning to see it here".to_owned()),
+        },
+    }
+}
+
+fn locked(lock: &Lock) -> Found {
+    let (says, better) = match lock {
+        Lock::Default(rule) => return found(&format!("on, {rule}")),
+        Lock::NoRule => {
+            ("on, without a default".to_owned(), "give it a default retention: nobody locks each object")
+        }
+        Lock::Off => {
+            ("off".to_owned(), "make the bucket with object lock: even its owner then deletes nothing early")
+        }
+        Lock::Unknown(why) => {
+            (format!("not told: {why}"), "allow s3:GetBucketObjectLockConfiguration to see it here")
+        }
+    };
+    Found { says, better: Some(better.to_owned()) }
+}
+
+fn clocks(told: DateTime<Utc>, now: DateTime<Utc>) -> Result<Found> {
+    let apart = (now - told).num_seconds();
+    if apart.abs() > APART {
+        return Err(Error::new(
+            ErrorKind::Config,
+            format!("this machine's clock is {apart} s off the store's"),
+        )
+        .remedy("set the clock, for example by NTP"));
+    }
+    Ok(found(&format!("within {} s of this machine's", apart.abs().max(1))))
 }
 
 fn unfit(what: &str) -> Error {
@@ -76,22 +269,46 @@ fn unfit(what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::repository::fixtures::{Flaw, flawed, memory};
+    use crate::repository::fixtures::{Flaw, flawed, memory, moment, unfit_allowed};
+
+    async fn tried(store: &Store) -> Vec<Trial> {
+        probe(store, Ulid(1), &Clock::wall()).await
+    }
 
     #[tokio::test]
     async fn a_store_that_keeps_its_promises_is_fit() {
         let store = memory();
-        probe(&store, Ulid(1)).await.expect("fit");
-        assert_eq!(store.list("probes").await.expect("listed").len(), 1 + RACES);
+        for trial in tried(&store).await {
+            assert_eq!(trial.found.unwrap_or_else(|error| panic!("{}: {error}", trial.what)).better, None);
+        }
+        assert_eq!(store.list("probes").await.expect("listed").len(), 2 + RACES);
+        prove(&store, Ulid(2)).await.expect("fit");
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_store_that_ignores_the_condition_is_unfit() {
-        for honest in [0, 1, 2, 10] {
+        for honest in [0, 1, 2, 3, 11] {
             let flaws: Vec<Flaw> =
                 (0..100).map(|put| if put < honest { Flaw::None } else { Flaw::Careless }).collect();
-            let error = probe(&flawed(&memory(), &flaws), Ulid(1)).await.expect_err("unfit");
-            assert_eq!(error.kind(), ErrorKind::Unfit, "{honest}: {error}");
+            let trials = tried(&flawed(&memory(), &flaws)).await;
+            let errors: Vec<_> = trials.iter().filter_map(|trial| trial.found.as_ref().err()).collect();
+            assert!(matches!(&errors[..], [one] if one.kind() == ErrorKind::Unfit), "{honest}: {errors:?}");
+            let lenient = unfit_allowed(&flawed(&memory(), &flaws));
+            assert!(tried(&lenient).await.iter().all(|trial| trial.found.is_ok()), "{honest}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_cannot_be_written_to_is_tried_no_further() {
+        let trials = tried(&flawed(&memory(), &[Flaw::Lost; 100])).await;
+        assert_eq!(trials.len(), 1);
+        assert_eq!(trials[0].found.as_ref().expect_err("lost").kind(), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn five_minutes_are_too_far_apart() {
+        for (seconds, good) in [(0, true), (299, true), (-299, true), (301, false), (-3600, false)] {
+            assert_eq!(clocks(moment(0), moment(seconds)).is_ok(), good, "{seconds}");
         }
     }
 }

@@ -8,10 +8,11 @@ use std::sync::Arc;
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;
 
+use crate::config::StoreSettings;
 use crate::error::ErrorKind;
 use crate::model::SnapshotNumber;
 use crate::repository::fixtures::{moment, run, snapshot};
-use crate::repository::{Repository, Store, StoreOptions};
+use crate::repository::{Repository, Store};
 
 const WRITERS: u64 = 64;
 /// How many numbers they race for; a thousand where `ASANA_BACKUP_FULL` is set, which syncs for minutes.
@@ -39,7 +40,7 @@ async fn writers_racing_for_one_snapshot_number_have_one_winner() {
 }
 
 async fn open(path: &str) -> Repository {
-    let store = Store::open(path, &StoreOptions::default()).expect("a folder");
+    let store = Store::open(path, &StoreSettings::default()).expect("a folder");
     Repository::open_or_create(store, "12", moment(0)).await.expect("a repository")
 }
 

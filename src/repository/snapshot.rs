@@ -115,7 +115,7 @@ impl Repository {
         let plain = serde_json::to_vec(items).map_err(|cause| bug(&cause))?;
         let bytes = zstd::bulk::compress(&plain, ZSTD_LEVEL).map_err(|cause| bug(&cause))?;
         let sha256 = Hash::of(&bytes);
-        self.store().create_part(&Key::List(sha256).to_string(), bytes.into()).await?;
+        self.store().create_named(&Key::List(sha256).to_string(), bytes.into()).await?;
         Ok(sha256)
     }
 

@@ -18,7 +18,11 @@ const FLOORS: &[&[&str]] = &[
 /// Crates that have one door.
 const DOORS: &[(&str, &[&str])] = &[
     ("reqwest", &["asana/http.rs", "asana/network.rs", "telemetry/post.rs"]),
-    ("object_store", &["repository/store.rs"]),
+    ("object_store", &["repository/store/"]),
+    ("aws_config", &["repository/store/credentials.rs"]),
+    ("aws_credential_types", &["repository/store/credentials.rs"]),
+    ("aws_smithy_runtime_api", &["repository/store/credentials.rs"]),
+    ("aws_smithy_types", &["repository/store/credentials.rs"]),
     ("iceberg", &["repository/iceberg.rs"]),
     ("parquet", &["encode/"]),
     ("clap", &["cli/"]),

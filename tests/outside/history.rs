@@ -9,13 +9,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use asana_backup::clock::Clock;
+use asana_backup::config::StoreSettings;
 use asana_backup::encode;
 use asana_backup::model::{
     Counts, FORMAT_VERSION, Gap, Lane, Proof, Reading, Record, RunId, Snapshot, SnapshotNumber, TableState,
     TokenIdentity, table_columns,
 };
 use asana_backup::repository::{
-    Checked, Repository, StageTable, StagedPart, Store, StoreOptions, check_snapshot, commit_time, probe,
+    Checked, Repository, StageTable, StagedPart, Store, check_snapshot, commit_time, probe,
 };
 use asana_backup::resources::{self, Resource};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -88,7 +90,7 @@ struct History {
 }
 
 async fn make(url: &str, expected: &str) -> Outcome<()> {
-    let store = Store::open(url, &StoreOptions::default())?;
+    let store = Store::open(url, &StoreSettings::default())?;
     let resource = resources::by_table("tasks").ok_or("tasks is a table")?;
     let repository = Repository::open_or_create(store, "12", moment(0)).await?;
     let mut history = History {
@@ -106,7 +108,9 @@ async fn make(url: &str, expected: &str) -> Outcome<()> {
         history.commit(number, &changed, &gone).await?;
     }
     history.check().await?;
-    probe(history.repository.store(), ulid::Ulid::generate()).await?;
+    for trial in probe(history.repository.store(), ulid::Ulid::generate(), &Clock::wall()).await {
+        trial.found?;
+    }
     let told = json!({"tables": history.repository.url_of("tables"), "snapshots": history.expected});
     std::fs::write(expected, serde_json::to_vec_pretty(&told)?)?;
     Ok(())

@@ -10,9 +10,10 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::Arc;
 
+use asana_backup::config::StoreSettings;
 use asana_backup::error::ErrorKind;
 use asana_backup::model::{FORMAT_VERSION, Gap, Hash, RunId, Snapshot, SnapshotNumber, TokenIdentity};
-use asana_backup::repository::{Repository, Store, StoreOptions};
+use asana_backup::repository::{Repository, Store};
 use asana_backup::resources;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
@@ -44,7 +45,7 @@ enum Told {
 }
 
 async fn open(url: &str) -> Outcome<Repository> {
-    Ok(Repository::open_or_create(Store::open(url, &StoreOptions::default())?, "12", moment(0)).await?)
+    Ok(Repository::open_or_create(Store::open(url, &StoreSettings::default())?, "12", moment(0)).await?)
 }
 
 async fn race(url: &str, writers: usize, rounds: u64) -> Outcome<serde_json::Value> {

@@ -259,8 +259,8 @@ class Store:
 
 
 @contextlib.contextmanager
-def seaweed(place, keys=KEYS):
-    """SeaweedFS, a server that speaks S3, with one bucket."""
+def seaweed(place, keys=KEYS, more=(), ready=None):
+    """SeaweedFS, a server that speaks S3, with one bucket. `ready` may try in its own way whether it takes writes."""
     weed = Path(sys.executable).parent / "weed"
     weed = str(weed) if weed.exists() else shutil.which("weed")
     hold(weed, "SeaweedFS (`weed`) is not installed")
@@ -269,7 +269,7 @@ def seaweed(place, keys=KEYS):
     data = place / "seaweed"
     data.mkdir()
     command = [weed, "mini", f"-dir={data}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-webdav=false", "-admin.ui=false"]
-    command += ["-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-bucket=backups"]
+    command += ["-master.telemetry=false", "-s3.port.iceberg=0", "-s3.port.lance=0", "-bucket=backups", *more]
     for name, port, grpc in zip(names, ports[0::2], ports[1::2]):
         command += [f"-{name}.port={port}", f"-{name}.port.grpc={grpc}"]
     port = ports[6]
@@ -278,15 +278,15 @@ def seaweed(place, keys=KEYS):
         command, stdout=log, stderr=log, stdin=subprocess.DEVNULL, cwd=data, env={**os.environ, **keys}
     )
     try:
-        endpoint = f"http://127.0.0.1:{port}"
+        endpoint = f"{'https' if more else 'http'}://127.0.0.1:{port}"
         environment = {**keys, "AWS_ENDPOINT_URL": endpoint, "AWS_REGION": "us-east-1", "AWS_ALLOW_HTTP": "true"}
         store = Store("s3://backups/acme", environment, endpoint)
+        store.shell = [weed, "shell", f"-master=127.0.0.1:{ports[0]}.{ports[1]}"]
         until = time.monotonic() + PATIENCE
         while True:
             hold(process.poll() is None, f"SeaweedFS ended at once: {(place / 'seaweed.log').read_text()[-2000:]}")
             try:
-                with store._filesystem().open_output_stream("backups/ready") as stream:
-                    stream.write(b"yes")
+                (ready or writable)(store)
                 break
             except OSError as refused:
                 hold(time.monotonic() < until, f"SeaweedFS does not take a write: {refused}")
@@ -295,6 +295,12 @@ def seaweed(place, keys=KEYS):
     finally:
         stop(process)
         log.close()
+
+
+def writable(store):
+    """Writes one object; OSError until the store takes it."""
+    with store._filesystem().open_output_stream("backups/ready") as stream:
+        stream.write(b"yes")
 
 
 def start_program(arguments, environment):

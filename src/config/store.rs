@@ -1,0 +1,279 @@
+//! How to reach the store of a repository, and how objects are written there.
+//!
+//! Rule: what is set is obeyed or refused, never passed over: an encryption or a class that the store's kind does not
+//! know is a Config error before the first byte. Credentials are never written here: they come from the environment, a
+//! profile, or the machine, container or pod the program runs in.
+
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The longest that one request may be given: an hour.
+const LONGEST_REQUEST: u32 = 3600;
+
+/// How to reach a bucket, and how objects are written there. What is not set is taken from the usual `AWS_*` and
+/// `GOOGLE_*` variables; a folder needs none of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct StoreSettings {
+    /// The address of the server, for anything that is not AWS or Google itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The bucket's region.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The profile of `~/.aws/config` and `~/.aws/credentials` whose credentials count. Without it the variables come
+    /// first, then `AWS_PROFILE`, then what the pod, the container or the machine gives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub profile: Option<String>,
+    /// Whether the bucket is part of the path (as if nothing is set) or of the host name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_style: Option<bool>,
+    /// Whether plain http is allowed: for tests on this machine.
+    pub allow_http: bool,
+    /// Who encrypts each object: the store with its own key (`s3`), or with one of its key service (`kms`). Without it,
+    /// as the bucket says.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sse: Option<Sse>,
+    /// The key of the key service; the account's own, if not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kms_key_id: Option<String>,
+    /// Whether a key of the bucket stands between: fewer calls to the key service. As the bucket says, if not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bucket_key: Option<bool>,
+    /// The storage class of parts, which are nearly all of the bytes. All else is small, short-lived or read at every
+    /// run, and goes where the bucket puts it. The bucket's default, if not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub storage_class: Option<StorageClass>,
+    /// What the store checks each body by. `none` is for stores that refuse checksums; the signature covers it still.
+    pub checksum: Checksum,
+    /// The proxy to go through; `HTTPS_PROXY` and its like, if not set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_url: Option<String>,
+    /// A file of PEM certificates to trust besides the machine's own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_file: Option<PathBuf>,
+    /// How long one request may take: 120 s are a part of 32 MiB at 2.2 Mbit/s.
+    pub request_timeout_seconds: NonZeroU32,
+    /// Whether to begin a repository in a store that gives one name twice. Two runs at once may then damage it: only for
+    /// who makes sure by other means that there is never more than one.
+    pub allow_unfit: bool,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        Self {
+            endpoint: None,
+            region: None,
+            profile: None,
+            path_style: None,
+            allow_http: false,
+            sse: None,
+            kms_key_id: None,
+            bucket_key: None,
+            storage_class: None,
+            checksum: Checksum::Sha256,
+            proxy_url: None,
+            ca_file: None,
+            request_timeout_seconds: NonZeroU32::new(120).unwrap_or(NonZeroU32::MIN),
+            allow_unfit: false,
+        }
+    }
+}
+
+/// Whose key encrypts an object in the store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Sse {
+    /// The store's own.
+    S3,
+    /// One of the store's key service.
+    Kms,
+}
+
+/// What the store checks a body by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Checksum {
+    /// `x-amz-checksum-sha256`: the digest that parts are named by.
+    Sha256,
+    /// `x-amz-checksum-crc64nvme`.
+    Crc64nvme,
+    /// None is sent.
+    None,
+}
+
+/// A storage class whose objects can be read at once.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct StorageClass(String);
+
+impl StorageClass {
+    /// Its name, as the store's protocol has it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<StorageClass> for String {
+    fn from(class: StorageClass) -> Self {
+        class.0
+    }
+}
+
+impl TryFrom<String> for StorageClass {
+    type Error = String;
+
+    /// Takes any name but those of archives, from which an object must be ordered hours before it can be read: merging
+    /// parts, `verify` and every query would fail. (Amazon S3, "Understanding and managing Amazon S3 storage classes",
+    /// read 2026-11.) Classes have names of their own making on Ceph, so the others cannot be listed here.
+    fn try_from(name: String) -> std::result::Result<Self, String> {
+        if matches!(name.as_str(), "GLACIER" | "DEEP_ARCHIVE") {
+            return Err(format!(
+                "what lies in {name} cannot be read at once: choose one like STANDARD_IA or GLACIER_IR"
+            ));
+        }
+        let spelled = |byte: u8| byte.is_ascii_uppercase() || byte.is_ascii_digit() || b"_-".contains(&byte);
+        if name.is_empty() || !name.bytes().all(spelled) {
+            return Err(format!("`{name}` is not a storage class: they are spelled like STANDARD_IA"));
+        }
+        Ok(Self(name))
+    }
+}
+
+impl StoreSettings {
+    /// Whether these settings make sense for the store at `url`.
+    pub fn check(&self, url: &str) -> Result<()> {
+        self.check_values()?;
+        self.check_addresses()?;
+        if url.starts_with("gs://") {
+            let only_s3 = [
+                ("region", self.region.is_some()),
+                ("profile", self.profile.is_some()),
+                ("path_style", self.path_style.is_some()),
+                ("sse", self.sse.is_some()),
+            ];
+            if let Some((key, _)) = only_s3.iter().find(|(_, is_set)| *is_set) {
+                return refuse(
+                    key,
+                    "means nothing to Google",
+                    "leave it out: the bucket itself is set up so there",
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn check_values(&self) -> Result<()> {
+        if self.request_timeout_seconds.get() > LONGEST_REQUEST {
+            return refuse(
+                "request_timeout_seconds",
+                "is more than an hour",
+                "120 s do for most connections",
+            );
+        }
+        for (key, is_set) in
+            [("kms_key_id", self.kms_key_id.is_some()), ("bucket_key", self.bucket_key.is_some())]
+        {
+            if is_set && self.sse != Some(Sse::Kms) {
+                return refuse(key, "is set without sse = \"kms\"", "set both or neither");
+            }
+        }
+        for (key, text) in [
+            ("endpoint", &self.endpoint),
+            ("region", &self.region),
+            ("profile", &self.profile),
+            ("kms_key_id", &self.kms_key_id),
+            ("proxy_url", &self.proxy_url),
+        ] {
+            if text.as_ref().is_some_and(|text| text.trim().is_empty()) {
+                return refuse(key, "is empty", "leave the key out instead");
+            }
+        }
+        Ok(())
+    }
+
+    fn check_addresses(&self) -> Result<()> {
+        for (key, text) in [("endpoint", &self.endpoint), ("proxy_url", &self.proxy_url)] {
+            let Some(text) = text else { continue };
+            match Url::parse(text) {
+                // The text may hold what nobody may read, so it is not repeated.
+                Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+                    return refuse(
+                        key,
+                        "holds credentials",
+                        "take them out: HTTPS_PROXY may hold those of a proxy",
+                    );
+                }
+                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
+                _ => return refuse(key, "is no address", "write it like https://host.example.com:8443"),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn refuse(key: &str, why: &str, remedy: &str) -> Result<()> {
+    Err(Error::new(ErrorKind::Config, format!("store.{key} {why}")).remedy(remedy))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn parsed(text: &str, url: &str) -> Result<StoreSettings> {
+        let settings: StoreSettings = toml::from_str(text)
+            .map_err(|cause| Error::new(ErrorKind::Config, cause.to_string().trim_end()))?;
+        settings.check(url).map(|()| settings)
+    }
+
+    #[test]
+    fn every_setting_has_a_type_and_a_meaning() {
+        let settings = parsed(
+            "endpoint = 'https://s3.example.com'\nregion = 'eu-1'\nprofile = 'backup'\npath_style = false\n\
+             sse = 'kms'\nkms_key_id = 'k'\nbucket_key = true\nstorage_class = 'GLACIER_IR'\n\
+             checksum = 'crc64nvme'\nproxy_url = 'http://proxy:3128'\nca_file = '/ca.pem'\n\
+             request_timeout_seconds = 30\nallow_unfit = true",
+            "s3://bucket",
+        )
+        .expect("valid");
+        assert_eq!((settings.sse, settings.checksum), (Some(Sse::Kms), Checksum::Crc64nvme));
+        assert_eq!(settings.storage_class.expect("set").as_str(), "GLACIER_IR");
+        assert_eq!(parsed("", "s3://bucket").expect("the defaults"), StoreSettings::default());
+        parsed("storage_class = 'NEARLINE'\nendpoint = 'http://g'", "gs://bucket").expect("of Google's");
+    }
+
+    #[test]
+    fn what_would_not_be_obeyed_is_refused_by_name() {
+        for (text, url, named) in [
+            ("storage_class = 'GLACIER'", "s3://b", "GLACIER cannot be read at once"),
+            ("storage_class = 'DEEP_ARCHIVE'", "s3://b", "DEEP_ARCHIVE"),
+            ("storage_class = 'standard ia'", "s3://b", "standard ia"),
+            ("checksum = 'md5'", "s3://b", "md5"),
+            ("sse = 'c'", "s3://b", "sse"),
+            ("kms_key_id = 'k'", "s3://b", "kms_key_id"),
+            ("sse = 's3'\nkms_key_id = 'k'", "s3://b", "kms_key_id"),
+            ("sse = 's3'\nbucket_key = true", "s3://b", "bucket_key"),
+            ("request_timeout_seconds = 0", "s3://b", "request_timeout_seconds"),
+            ("request_timeout_seconds = 3601", "s3://b", "request_timeout_seconds"),
+            ("profile = ''", "s3://b", "profile"),
+            ("secret = 'canary'", "s3://b", "secret"),
+            ("endpoint = 's3.example.com'", "s3://b", "endpoint"),
+            ("proxy_url = 'http://me:canary@proxy:3128'", "s3://b", "proxy_url"),
+            ("sse = 's3'", "gs://b", "sse"),
+            ("region = 'r'", "gs://b", "region"),
+            ("profile = 'p'", "gs://b", "profile"),
+        ] {
+            let error = parsed(text, url).expect_err(text);
+            assert_eq!(error.kind(), ErrorKind::Config, "{text}");
+            assert!(text.starts_with("secret") || !error.to_string().contains("canary"), "{error}");
+            assert!(error.to_string().contains(named), "{text}: {error}");
+        }
+    }
+}

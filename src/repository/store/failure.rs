@@ -1,0 +1,113 @@
+//! What to do about each failure of a store.
+//!
+//! Rule: the kind of the store's error decides, and where it says nothing, the I/O error below it. A server's answer is
+//! repeated in one line of bounded length; what signs a request is in none of them.
+
+use std::error::Error as _;
+
+use super::network::UNTRUSTED;
+use crate::error::{Error, ErrorKind};
+
+/// How much of a server's answer an error repeats.
+const ANSWER_CHARS: usize = 500;
+
+pub(super) fn corrupt(message: String) -> Error {
+    Error::new(ErrorKind::Corrupt, message)
+        .remedy("run `verify` to see all that is damaged, then restore the object from the bucket's versions or a copy")
+}
+
+impl From<object_store::Error> for Error {
+    /// Says by its kind what to do about a failure of the store.
+    fn from(cause: object_store::Error) -> Self {
+        use object_store::Error as Cause;
+        match &cause {
+            Cause::NotFound { .. } => corrupt("it is not there".to_owned()),
+            Cause::AlreadyExists { .. } | Cause::Precondition { .. } | Cause::NotModified { .. } => {
+                Self::new(ErrorKind::Conflict, "something is there already")
+            }
+            Cause::PermissionDenied { .. } | Cause::Unauthenticated { .. } => {
+                Self::new(ErrorKind::Config, plain(&cause)).remedy(
+                    "check the store's credentials, what its policy allows them, and this machine's clock",
+                )
+            }
+            Cause::NotSupported { .. } | Cause::NotImplemented { .. } => {
+                Self::new(ErrorKind::Unfit, plain(&cause))
+                    .remedy("use a store with atomic conditional create")
+            }
+            Cause::InvalidPath { .. } | Cause::UnknownConfigurationKey { .. } => {
+                Self::new(ErrorKind::Config, plain(&cause))
+                    .remedy("correct the repository's URL or the store's settings")
+            }
+            _ => generic(&cause),
+        }
+    }
+}
+
+fn generic(cause: &object_store::Error) -> Error {
+    let text = plain(cause);
+    match io_kind(cause) {
+        Some(std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem) => {
+            return Error::new(ErrorKind::Config, text)
+                .remedy("let this user write to the repository's folder");
+        }
+        Some(std::io::ErrorKind::NotADirectory) => {
+            return Error::new(ErrorKind::Config, text)
+                .remedy("choose a folder, not a file, for the repository");
+        }
+        Some(std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded) => {
+            return Error::new(ErrorKind::Unavailable, text).remedy("free some space, then run again");
+        }
+        _ => {}
+    }
+    if let Some((_, remedy)) = SETTINGS.iter().find(|(words, _)| words.iter().any(|word| text.contains(word)))
+    {
+        return Error::new(ErrorKind::Config, text).remedy(*remedy);
+    }
+    Error::new(ErrorKind::Unavailable, text).remedy("see whether the store answers, then run again")
+}
+
+/// What in the text of a failure tells that a setting is wrong, where the store's client takes it for any failure: it has
+/// no kind for what S3 refuses with 400, nor for what a token service or the machine's own metadata says.
+const SETTINGS: &[(&[&str], &str)] = &[
+    (&[UNTRUSTED], "name the certificates of the store's own authority in `ca_file`, or correct its address"),
+    (
+        &["AuthorizationHeaderMalformed", "without LOCATION"],
+        "set `region` to the region that the bucket is in",
+    ),
+    (&["InvalidStorageClass"], "set `storage_class` to one that this store has"),
+    (&["<Code>KMS."], "see whether the key of `kms_key_id` is there, and may be used with these credentials"),
+    (
+        &[
+            "<Code>ExpiredToken",
+            "<Code>InvalidToken",
+            "<Code>InvalidIdentityToken",
+            "<Code>IDPRejectedClaim",
+            "<Code>AccessDenied",
+            "token file '",
+        ],
+        "check the role, its trust, and the token file that the environment names",
+    ),
+    // The address of the machine's own metadata, asked when no credentials are set.
+    (
+        &["169.254.169.254"],
+        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile, or give this machine a role",
+    ),
+];
+
+/// The first I/O error among the causes of `error`.
+fn io_kind(error: &object_store::Error) -> Option<std::io::ErrorKind> {
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
+            return Some(io.kind());
+        }
+        cause = inner.source();
+    }
+    None
+}
+
+/// One line, however much the server answered.
+fn plain(cause: &object_store::Error) -> String {
+    let line = cause.to_string().split_whitespace().collect::<Vec<_>>().join(" ");
+    line.chars().take(ANSWER_CHARS).collect()
+}

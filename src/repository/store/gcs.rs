@@ -1,0 +1,41 @@
+//! A bucket of Google Cloud Storage.
+//!
+//! Rule: as for any bucket; the condition of a create is called `x-goog-if-generation-match: 0` here. Credentials are
+//! found as Google's own programs find them.
+
+use std::sync::Arc;
+
+use object_store::ClientOptions;
+use object_store::client::HttpConnector as _;
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+
+use super::bucket::Remote;
+use super::network::{self, Network};
+use super::{Patience, Store, bucket_and_prefix};
+use crate::config::StoreSettings;
+use crate::error::Result;
+
+/// The store at `bucket/prefix`, with what `builder` knows from elsewhere.
+pub(super) fn open(
+    rest: &str,
+    settings: &StoreSettings,
+    builder: GoogleCloudStorageBuilder,
+    patience: Patience,
+) -> Result<Store> {
+    let (bucket, prefix) = bucket_and_prefix(rest)?;
+    let network = Network::new(settings)?;
+    let mut builder = builder
+        .with_bucket_name(bucket)
+        .with_retry(network::retry(patience))
+        .with_http_connector(network.clone());
+    let mut options = ClientOptions::new();
+    for (key, value) in network::client(settings, patience) {
+        builder = builder.with_config(GoogleConfigKey::Client(key), value.clone());
+        options = options.with_config(key, value);
+    }
+    if let Some(endpoint) = &settings.endpoint {
+        builder = builder.with_base_url(endpoint);
+    }
+    let remote = Remote { witness: network.witness.clone(), http: network.connect(&options)?, s3: None };
+    Store::of_bucket(Arc::new(builder.build()?), ("gs", bucket, prefix), settings, (patience, remote))
+}

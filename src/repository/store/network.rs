@@ -1,0 +1,152 @@
+//! The way to a bucket: certificates, proxies, patience, and a witness to all that is said.
+//!
+//! Rule: whatever the program asks of a bucket, or of who gives credentials for it, goes through here: it trusts the same
+//! certificates, takes the same proxy and has the same patience. Nothing is kept of an answer but the time it tells.
+
+use std::error::Error as StdError;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    ReqwestConnector,
+};
+use object_store::{BackoffConfig, Certificate, ClientConfigKey, ClientOptions, RetryConfig};
+
+use super::Patience;
+use crate::config::StoreSettings;
+use crate::error::{Error, ErrorKind, Result};
+
+/// Where machines, containers and pods are told their credentials: asked directly, whatever proxy there is.
+const NEVER_BY_PROXY: &str =
+    "169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::23,metadata.google.internal";
+
+/// How an error begins that says so.
+pub(super) const UNTRUSTED: &str = "the server's certificate is not trusted";
+
+/// What an altered request sends in place of the body that was signed: of the same length.
+#[derive(Clone, Debug)]
+pub(super) struct Instead(pub(super) Bytes);
+
+/// What the server said last about the time.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Witness(Arc<Mutex<Option<DateTime<Utc>>>>);
+
+/// Connects to servers as the settings say.
+#[derive(Clone, Debug)]
+pub(super) struct Network {
+    certificates: Vec<Certificate>,
+    pub(super) witness: Witness,
+}
+
+#[derive(Debug)]
+struct Watched {
+    client: HttpClient,
+    witness: Witness,
+}
+
+impl Witness {
+    /// The time that the last answer told.
+    pub(super) fn told(&self) -> Option<DateTime<Utc>> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn listen(&self, answer: &HttpResponse) {
+        let date = answer.headers().get(http::header::DATE).and_then(|value| value.to_str().ok());
+        if let Some(date) = date.and_then(|text| DateTime::parse_from_rfc2822(text).ok()) {
+            *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(date.to_utc());
+        }
+    }
+}
+
+impl Network {
+    /// Trusts the machine's own certificates, and those of `settings`.
+    pub(super) fn new(settings: &StoreSettings) -> Result<Self> {
+        let certificates = match &settings.ca_file {
+            None => Vec::new(),
+            Some(path) => {
+                let refuse = |cause: String| {
+                    Error::new(ErrorKind::Config, format!("store.ca_file {}: {cause}", path.display()))
+                        .remedy("name a file of PEM certificates that this user may read")
+                };
+                let pem = std::fs::read(path).map_err(|cause| refuse(cause.to_string()))?;
+                let found = Certificate::from_pem_bundle(&pem).map_err(|cause| refuse(cause.to_string()))?;
+                if found.is_empty() {
+                    return Err(refuse("it holds no certificate".to_owned()));
+                }
+                found
+            }
+        };
+        Ok(Self { certificates, witness: Witness::default() })
+    }
+}
+
+impl HttpConnector for Network {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let trusting =
+            self.certificates.iter().cloned().fold(options.clone(), ClientOptions::with_root_certificate);
+        let client = ReqwestConnector::default().connect(&trusting)?;
+        Ok(HttpClient::new(Watched { client, witness: self.witness.clone() }))
+    }
+}
+
+type Answer<'a> = Pin<Box<dyn Future<Output = std::result::Result<HttpResponse, HttpError>> + Send + 'a>>;
+
+impl HttpService for Watched {
+    fn call<'s, 'a>(&'s self, mut request: HttpRequest) -> Answer<'a>
+    where
+        's: 'a,
+    {
+        Box::pin(async move {
+            if let Some(Instead(bytes)) = request.extensions().get::<Instead>().cloned() {
+                *request.body_mut() = bytes.into();
+            }
+            let answer = self.client.execute(request).await.map_err(at_once)?;
+            self.witness.listen(&answer);
+            Ok(answer)
+        })
+    }
+}
+
+/// A failure that no repetition mends is told as one that is not repeated, and with its cause: the client of a bucket
+/// would take it for a connection that comes back.
+fn at_once(error: HttpError) -> HttpError {
+    let mut cause: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(inner) = cause {
+        let text = inner.to_string();
+        if text.contains("invalid peer certificate") {
+            return HttpError::new(
+                HttpErrorKind::Unknown,
+                std::io::Error::other(format!("{UNTRUSTED}: {text}")),
+            );
+        }
+        cause = inner.source();
+    }
+    error
+}
+
+/// What the settings say of the client of a bucket, for the builders of the store crate.
+pub(super) fn client(settings: &StoreSettings, patience: Patience) -> Vec<(ClientConfigKey, String)> {
+    let mut said = vec![(ClientConfigKey::Timeout, format!("{} ms", patience.request.as_millis()))];
+    if settings.allow_http {
+        said.push((ClientConfigKey::AllowHttp, "true".to_owned()));
+    }
+    if let Some(proxy) = &settings.proxy_url {
+        let theirs = std::env::var("NO_PROXY").or_else(|_| std::env::var("no_proxy")).unwrap_or_default();
+        said.push((ClientConfigKey::ProxyUrl, proxy.clone()));
+        said.push((ClientConfigKey::ProxyExcludes, format!("{NEVER_BY_PROXY},{theirs}")));
+    }
+    said
+}
+
+/// How the client of a bucket repeats what failed.
+pub(super) fn retry(patience: Patience) -> RetryConfig {
+    let Patience { repeat, first, longest, .. } = patience;
+    RetryConfig {
+        backoff: BackoffConfig { init_backoff: first, max_backoff: longest, base: 3.0 },
+        retry_timeout: repeat,
+        ..RetryConfig::default()
+    }
+}

@@ -1,0 +1,172 @@
+//! A bucket that speaks S3: AWS, MinIO, Ceph, R2 and others.
+//!
+//! Rule: what the settings say comes before what the environment says. Each put carries a checksum of its body, unless
+//! the settings say that the store refuses them, and is signed over its body in any case.
+
+use std::sync::Arc;
+
+use object_store::ClientOptions;
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum, S3ConditionalPut};
+use object_store::client::{ClientConfigKey, HttpConnector as _};
+
+use super::bucket::Remote;
+use super::credentials::Profile;
+use super::network::{self, Network};
+use super::{Patience, Store, bucket_and_prefix};
+use crate::config::{self, Sse, StoreSettings};
+use crate::error::{Error, ErrorKind, Result};
+
+/// What the client can be told in the environment too, and is then also told for the requests of our own.
+const FROM_ENVIRONMENT: [ClientConfigKey; 6] = [
+    ClientConfigKey::AllowHttp,
+    ClientConfigKey::AllowInvalidCertificates,
+    ClientConfigKey::ProxyUrl,
+    ClientConfigKey::ProxyCaCertificate,
+    ClientConfigKey::ProxyExcludes,
+    ClientConfigKey::Timeout,
+];
+
+/// The store at `bucket/prefix`, with what `builder` knows from elsewhere.
+pub(super) fn open(
+    rest: &str,
+    settings: &StoreSettings,
+    builder: AmazonS3Builder,
+    patience: Patience,
+) -> Result<Store> {
+    let (bucket, prefix) = bucket_and_prefix(rest)?;
+    let network = Network::new(settings)?;
+    let mut builder = builder
+        .with_bucket_name(bucket)
+        .with_conditional_put(S3ConditionalPut::ETagMatch)
+        // The only delete is that of a probe, and not every store deletes several at once.
+        .with_disable_bulk_delete(true)
+        .with_retry(network::retry(patience))
+        .with_http_connector(network.clone());
+    for (key, value) in network::client(settings, patience) {
+        builder = builder.with_config(AmazonS3ConfigKey::Client(key), value);
+    }
+    let builder = writing(addressed(builder, settings, bucket)?, settings);
+    refuse_plain(&builder)?;
+    let told = FROM_ENVIRONMENT.into_iter().fold(ClientOptions::new(), |options, key| {
+        match builder.get_config_value(&AmazonS3ConfigKey::Client(key)) {
+            Some(value) => options.with_config(key, value),
+            None => options,
+        }
+    });
+    let builder = match Profile::asked_for(settings, &builder, &network, &told)? {
+        Some(profile) => builder.with_credentials(Arc::new(profile)),
+        None => builder,
+    };
+    let s3 = builder.build()?;
+    let http = network.connect(&told)?;
+    let remote = Remote { witness: network.witness, http, s3: Some(s3.clone()) };
+    Store::of_bucket(Arc::new(s3), ("s3", bucket, prefix), settings, (patience, remote))
+}
+
+/// Where the bucket is.
+fn addressed(
+    mut builder: AmazonS3Builder,
+    settings: &StoreSettings,
+    bucket: &str,
+) -> Result<AmazonS3Builder> {
+    if let Some(region) = &settings.region {
+        builder = builder.with_region(region);
+    }
+    let Some(path_style) = settings.path_style else {
+        return Ok(match &settings.endpoint {
+            Some(endpoint) => at(builder, endpoint),
+            None => builder,
+        });
+    };
+    if let Some(endpoint) = settings.endpoint.clone().or_else(|| endpoint(&builder)) {
+        // The client takes a host style's endpoint for the bucket's own.
+        let endpoint = if path_style { endpoint } else { with_host(&endpoint, bucket)? };
+        builder = at(builder, &endpoint);
+    }
+    Ok(builder.with_virtual_hosted_style_request(!path_style))
+}
+
+/// Where the bucket is said to be, if it is not where AWS is.
+pub(super) fn endpoint(builder: &AmazonS3Builder) -> Option<String> {
+    [AmazonS3ConfigKey::S3Endpoint, AmazonS3ConfigKey::Endpoint]
+        .iter()
+        .find_map(|key| builder.get_config_value(key))
+}
+
+/// Says in words what the client would refuse as a scheme.
+fn refuse_plain(builder: &AmazonS3Builder) -> Result<()> {
+    let allowed = builder.get_config_value(&AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
+    match endpoint(builder) {
+        Some(endpoint) if endpoint.starts_with("http://") && allowed.as_deref() != Some("true") => {
+            Err(Error::new(ErrorKind::Config, format!("`{endpoint}` is plain http"))
+                .remedy("use https, or set `allow_http` where nobody listens between"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn at(builder: AmazonS3Builder, endpoint: &str) -> AmazonS3Builder {
+    // The more special of the two keys wins, and the environment may hold either.
+    builder.with_config(AmazonS3ConfigKey::S3Endpoint, endpoint)
+}
+
+/// `endpoint` with the bucket before its host.
+fn with_host(endpoint: &str, bucket: &str) -> Result<String> {
+    let refuse = |why: String| {
+        Error::new(ErrorKind::Config, format!("store.endpoint `{endpoint}`: {why}"))
+            .remedy("write it like https://s3.example.com")
+    };
+    let mut url = url::Url::parse(endpoint).map_err(|cause| refuse(cause.to_string()))?;
+    let host = url.host_str().ok_or_else(|| refuse("it names no host".to_owned()))?;
+    let host = format!("{bucket}.{host}");
+    url.set_host(Some(&host)).map_err(|cause| refuse(format!("with the host `{host}`: {cause}")))?;
+    Ok(url.as_str().trim_end_matches('/').to_owned())
+}
+
+/// How objects are written.
+fn writing(mut builder: AmazonS3Builder, settings: &StoreSettings) -> AmazonS3Builder {
+    builder = match settings.checksum {
+        config::Checksum::Sha256 => builder.with_checksum_algorithm(Checksum::SHA256),
+        config::Checksum::Crc64nvme => builder.with_checksum_algorithm(Checksum::CRC64NVME),
+        config::Checksum::None => builder,
+    };
+    let said: [(&str, Option<&str>); 3] = [
+        (
+            "aws_server_side_encryption",
+            settings.sse.map(|sse| match sse {
+                Sse::S3 => "AES256",
+                Sse::Kms => "aws:kms",
+            }),
+        ),
+        ("aws_sse_kms_key_id", settings.kms_key_id.as_deref()),
+        (
+            "aws_sse_bucket_key_enabled",
+            settings.bucket_key.map(|enabled| if enabled { "true" } else { "false" }),
+        ),
+    ];
+    for (name, value) in said {
+        // The keys' own type is not public.
+        if let (Ok(key), Some(value)) = (name.parse::<AmazonS3ConfigKey>(), value) {
+            builder = builder.with_config(key, value);
+        }
+    }
+    builder
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bucket_goes_before_the_host() {
+        for (endpoint, expected) in [
+            ("https://s3.example.com", "https://b.s3.example.com"),
+            ("http://s3.example.com:9000/", "http://b.s3.example.com:9000"),
+        ] {
+            assert_eq!(with_host(endpoint, "b").expect("a host"), expected);
+        }
+        for endpoint in ["s3.example.com", "unix:/run/s3"] {
+            assert_eq!(with_host(endpoint, "b").expect_err(endpoint).kind(), ErrorKind::Config);
+        }
+    }
+}
