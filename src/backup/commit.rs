@@ -202,7 +202,7 @@ impl Work<'_> {
         let (findings, gaps) = (self.walk.findings(), self.gaps.all());
         let evidence = Evidence {
             base: base.map(|base| &base.snapshot),
-            planned: self.planned.as_ref(),
+            planned: self.proving(),
             findings: &findings,
             gaps: &gaps,
             coverage: &coverage,
@@ -259,13 +259,18 @@ impl Work<'_> {
         Ok((snapshot, deletes, sums))
     }
 
+    /// The plan, as far as it proves anything: a part that was read again does not.
+    fn proving(&self) -> Option<&Planned> {
+        self.planned.as_ref().filter(|planned| planned.again.is_none())
+    }
+
     /// What was walked when, with what this run walked, once it is over.
     async fn coverage(&self, base: Option<&Committed>, is_finished: bool) -> Result<Vec<Coverage>> {
         let mut coverage: Vec<Coverage> = match base {
             Some(base) => self.run.repository.list(base.snapshot.coverage).await?,
             None => Vec::new(),
         };
-        let Some(planned) = self.planned.as_ref().filter(|_| is_finished) else { return Ok(coverage) };
+        let Some(planned) = self.proving().filter(|_| is_finished) else { return Ok(coverage) };
         let everything = planned.everything.is_some();
         if planned.walks() {
             crawl::cover(&mut coverage, [LISTINGS.to_owned()], self.started_at);
@@ -290,7 +295,10 @@ impl Work<'_> {
         proof: crate::model::Proof,
         moment: Moment,
     ) -> Result<TableState> {
-        let walked = self.planned.as_ref().is_some_and(Planned::walks);
+        let again = |planned: &Planned| {
+            planned.again.as_ref().is_some_and(|again| again.since.is_none() && again.reads(resource))
+        };
+        let walked = self.planned.as_ref().is_some_and(|planned| planned.walks() || again(planned));
         let staged = StageTable {
             table: resource.table,
             columns: &table_columns(resource),

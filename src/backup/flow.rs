@@ -12,7 +12,7 @@ use crate::backup::journal::{Began, Entry, Planned, Terms};
 use crate::backup::stage::Stage;
 use crate::backup::tenure::{self, Tenure};
 use crate::backup::work::{Beginning, Work};
-use crate::backup::{self, Outcome, Run, identity, removal};
+use crate::backup::{self, Outcome, Run, backfill, identity, removal};
 use crate::crawl::plan::{Facts, Source, Walked, plan};
 use crate::crawl::{self, Cursor, Phase, Reach, Scope, Unit, Walk};
 use crate::error::{Error, ErrorKind, Result};
@@ -35,6 +35,7 @@ pub(super) async fn run(run: &Run) -> Result<Outcome> {
         run.repository.publish(&base.snapshot).await?;
     }
     let token = identity::of(&run.client).await?;
+    backfill::admit(run, base.as_ref(), &token).await?;
     let filters = Hash::of(run.filters.tables.join(",").as_bytes());
     let terms = Terms::new(filters, resources::VERSION, &token.gid, run.walk.clone());
     let tenure = tenure::begin(run, base.as_ref(), &terms).await?;
@@ -108,6 +109,10 @@ async fn carry_out(work: &mut Work<'_>, tenure: Tenure, terms: Terms) -> Result<
     sweep(work).await?;
     changes(work).await?;
     work.run.progress.doing("ask for what is missing");
+    if let Some(again) = work.planned.as_ref().and_then(|planned| planned.again.as_ref()) {
+        // What is asked for because it was not met, and is there, brings no more than was named.
+        work.walk.aim(Reach::Again(again.again()), Lane::Walk);
+    }
     work.begin(Phase::Settle, Vec::new()).await?;
     ask_gaps_again(work).await?;
     removal::settle(work).await?;
@@ -143,8 +148,8 @@ async fn prepare(work: &mut Work<'_>) -> Result<()> {
             // Whoever asked for the plan may have gone.
             _ = told.send(plan.clone());
         }
-        let (everything, slices, sweep) = (facts.everything, facts.slices, plan.sweep);
-        let planned = Planned { everything, slices, sweep, changes: plan.changes };
+        let Facts { everything, again, slices, .. } = facts;
+        let planned = Planned { everything, again, slices, sweep: plan.sweep, changes: plan.changes };
         work.note(&Entry::Planned(planned.clone()))?;
         work.planned = Some(planned);
     }
@@ -155,7 +160,7 @@ async fn prepare(work: &mut Work<'_>) -> Result<()> {
         Source::ProjectEvents => {
             hear_projects(work, cursors).await?;
             // Nothing that happens during a walk is missed; without one, the first question comes soon enough.
-            if planned.walks()
+            if (planned.walks() || planned.again.is_some())
                 && let Err(refusal) = poll(work).await?
             {
                 tracing::warn!(%refusal, "no project's event stream answers");
@@ -178,8 +183,17 @@ async fn facts(work: &mut Work<'_>) -> Result<Facts> {
         None => Vec::new(),
     };
     let now = work.started_at;
-    let mut facts = Facts { everything: why_everything(work, base.as_ref(), &coverage), ..Facts::default() };
-    if facts.everything.is_none() {
+    let (run, token) = (work.run, &work.token);
+    let mut everything = why_everything(run, base.as_ref(), token, &coverage);
+    if work.asked.is_everything() {
+        everything.get_or_insert("asked for");
+    }
+    let mut facts = Facts { everything: everything.map(str::to_owned), ..Facts::default() };
+    if let (None, backup::Walk::Backfill(backfill)) = (&facts.everything, &work.asked) {
+        let tasks = resources::by_table("tasks").expect("a table");
+        facts.sweep = backfill.meets_all_of(tasks);
+        facts.again = Some(backfill.clone());
+    } else if facts.everything.is_none() {
         facts.slices = slices(&work.asked, &coverage, work.run.reconcile, now);
         let swept = coverage.iter().find(|one| one.scope == crate::backup::proof::SWEEP);
         facts.sweep = !facts.slices.is_empty()
@@ -211,33 +225,50 @@ fn slices(
     now: chrono::DateTime<chrono::Utc>,
 ) -> crawl::Slices {
     match walk {
-        backup::Walk::WhenDue | backup::Walk::Everything => crawl::due(coverage, interval, now),
+        backup::Walk::WhenDue | backup::Walk::Everything | backup::Walk::Backfill(_) => {
+            crawl::due(coverage, interval, now)
+        }
         backup::Walk::Share => crawl::share(coverage, interval, now),
         backup::Walk::Nothing => crawl::overdue(coverage, interval * backup::walk::PATIENCE, now),
     }
 }
 
-/// Why a run must walk everything, if it must.
-fn why_everything(work: &Work<'_>, base: Option<&Snapshot>, coverage: &[crawl::Coverage]) -> Option<String> {
-    let Some(base) = base else { return Some("there is no snapshot yet".to_owned()) };
-    let scope = work.walk.scope();
+/// Why a run must walk everything, if it must, whatever it was asked for.
+fn why_everything(
+    run: &Run,
+    base: Option<&Snapshot>,
+    token: &TokenIdentity,
+    coverage: &[crawl::Coverage],
+) -> Option<&'static str> {
+    let Some(base) = base else { return Some("there is no snapshot yet") };
+    let scope = Scope::new(&run.filters.tables);
     let blind = resources::ALL.iter().any(|resource| scope.reads(resource) && !scope.keeps(resource));
-    let reason = if work.asked == backup::Walk::Everything {
-        "asked for"
-    } else if base.resources != resources::VERSION {
-        "this version reads other fields"
-    } else if base.filters.get("tables") != Some(&work.run.filters.tables) {
-        "the filters are others"
-    } else if base.token.gid != work.token.gid {
-        "the token is another's"
+    if base.resources != resources::VERSION {
+        Some("this version reads other fields")
+    } else if base.filters.get("tables") != Some(&run.filters.tables) {
+        Some("the filters are others")
+    } else if base.token.gid != token.gid {
+        Some("the token is another's")
     } else if crawl::oldest(coverage).is_none() {
-        "not everything was walked yet"
+        Some("not everything was walked yet")
     } else if blind {
-        "the filters leave out tables that lead to others"
+        Some("the filters leave out tables that lead to others")
     } else {
-        return None;
+        None
+    }
+}
+
+/// The same, before there is anything to work with.
+pub(super) async fn must_walk_everything(
+    run: &Run,
+    base: Option<&Committed>,
+    token: &TokenIdentity,
+) -> Result<Option<&'static str>> {
+    let coverage = match base {
+        Some(base) => run.repository.list(base.snapshot.coverage).await?,
+        None => Vec::new(),
     };
-    Some(reason.to_owned())
+    Ok(why_everything(run, base.map(|base| &base.snapshot), token, &coverage))
 }
 
 /// Listens to every project that the repository has, those that this run has met among them.
@@ -287,6 +318,9 @@ async fn poll_some(
 /// Reads what listings lead to.
 async fn walk(work: &mut Work<'_>) -> Result<()> {
     let planned = work.planned.clone().expect("a run plans first");
+    if let Some(again) = &planned.again {
+        return backfill::read_again(work, again).await;
+    }
     if work.walk.phase() > Some(Phase::Walk) {
         return Ok(());
     }
@@ -331,7 +365,10 @@ async fn changes(work: &mut Work<'_>) -> Result<()> {
     let walked = planned.walks();
     let mut first = removal::held_units(work).await?;
     if !walked && planned.changes != Source::WorkspaceEvents {
-        first.extend(Unit::roots(work.walk.organization(), work.walk.scope()));
+        let mut roots = Unit::roots(work.walk.organization(), work.walk.scope());
+        // Those that a backfill has read need not be read twice.
+        roots.retain(|unit| !work.is_listed(unit.resource, work.walk.organization()));
+        first.extend(roots);
     }
     work.begin(Phase::Changes, first).await?;
     work.drain().await?;
@@ -402,7 +439,16 @@ async fn ask_modified(work: &mut Work<'_>) -> Result<()> {
 
 /// Lists what was modified: in each project, of each user, and all subtasks, of which nothing else tells.
 async fn list_modified(work: &mut Work<'_>) -> Result<()> {
-    let since = work.since(MARGIN);
+    let units = modified_units(work, work.since(MARGIN)).await?;
+    work.want(units).await?;
+    work.drain().await
+}
+
+/// What lists the tasks that were modified since then.
+pub(super) async fn modified_units(
+    work: &mut Work<'_>,
+    since: chrono::DateTime<chrono::Utc>,
+) -> Result<Vec<Unit>> {
     let everything = work.planned.as_ref().is_some_and(|planned| planned.everything.is_some());
     let tasks = resources::by_table("tasks").expect("a table");
     let mut units = Vec::new();
@@ -422,8 +468,7 @@ async fn list_modified(work: &mut Work<'_>) -> Result<()> {
         let parents: std::collections::BTreeSet<_> = parents.collect();
         units.extend(parents.iter().flat_map(|parent| Unit::proving(tasks, parent)));
     }
-    work.want(units).await?;
-    work.drain().await
+    Ok(units)
 }
 
 impl Work<'_> {
@@ -435,7 +480,7 @@ impl Work<'_> {
     }
 
     /// Begins a stage with `units`, unless it had begun before a crash.
-    async fn begin(&mut self, phase: Phase, units: Vec<Unit>) -> Result<()> {
+    pub(super) async fn begin(&mut self, phase: Phase, units: Vec<Unit>) -> Result<()> {
         let walk = self.walk.clone();
         self.go(|told| async move { walk.begin(phase, units, &told).await }).await
     }
@@ -459,6 +504,11 @@ impl Work<'_> {
             (Some(reason), _) => format!("walk everything ({reason})"),
             (None, 0) => "walk nothing".to_owned(),
             (None, slices) => format!("walk {}", Walked::Slices(slices)),
+        };
+        let walk = match &self.asked {
+            backup::Walk::Backfill(backfill) if planned.again.is_some() => format!("backfill {backfill}"),
+            backup::Walk::Backfill(backfill) => format!("backfill {backfill}; {walk}"),
+            _ => walk,
         };
         format!("{walk}; changes by {}", planned.changes)
     }

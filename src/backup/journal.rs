@@ -17,10 +17,11 @@ use tokio::time::Instant;
 
 use crate::backup::Walk;
 use crate::backup::stage::blocking;
-use crate::crawl::{End, Lead, Search, Slices, Step, StreamAnswer, Unit, plan::Source};
+use crate::crawl::{Backfill, End, Lead, Search, Slices, Step, StreamAnswer, Unit, plan::Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Hash, Lane, RunId, SnapshotNumber};
 use crate::repository::Repository;
+use crate::resources::Resource;
 
 /// The version of the journal's format.
 const FORMAT: u32 = 2;
@@ -71,6 +72,8 @@ pub(super) struct Began {
 pub(super) struct Planned {
     /// Why everything is walked, if it is.
     pub(super) everything: Option<String>,
+    /// What is read again, if it is less than everything.
+    pub(super) again: Option<Backfill>,
     pub(super) slices: Slices,
     pub(super) sweep: bool,
     pub(super) changes: Source,
@@ -80,6 +83,11 @@ impl Planned {
     /// Whether the run walks at all, and so meets most of what there is.
     pub(super) fn walks(&self) -> bool {
         self.everything.is_some() || !self.slices.is_empty()
+    }
+
+    /// Whether it meets every row of a table, be it in a walk or because that was asked for.
+    pub(super) fn meets_all_of(&self, resource: &Resource) -> bool {
+        self.everything.is_some() || self.again.as_ref().is_some_and(|again| again.meets_all_of(resource))
     }
 }
 

@@ -7,6 +7,7 @@
 //! nothing names; one that ends after it leaves a hint that the next run repairs.
 
 mod accept;
+mod backfill;
 mod commit;
 mod flow;
 mod gaps;
@@ -129,5 +130,6 @@ pub struct TableOutcome {
 /// Backs up one organization.
 pub async fn run(run: Run) -> Result<Outcome> {
     let organization = run.repository.organization().to_owned();
-    flow::run(&run).await.map_err(|error| error.doing(format!("back up {organization}")))
+    // Boxed, since whoever runs has a course of his own around it, and the two are too deep for the compiler as one.
+    Box::pin(flow::run(&run)).await.map_err(|error| error.doing(format!("back up {organization}")))
 }

@@ -139,12 +139,12 @@ fn parent_is_gone(work: &Work<'_>, resource: &Resource, row: &Missing) -> bool {
 
 /// Whether this run should have met the row.
 fn is_expected(work: &Work<'_>, resource: &Resource, row: &Missing) -> bool {
-    let Some(Planned { everything, slices, .. }) = &work.planned else { return false };
+    let Some(planned) = &work.planned else { return false };
     let parent = row.parent.as_deref();
-    everything.is_some()
+    planned.meets_all_of(resource)
         || work.is_listed(resource, work.walk.organization())
         || parent.is_some_and(|parent| work.is_listed(resource, parent))
-        || (resource.table == "tasks" && slices.hold(&row.key))
+        || (resource.table == "tasks" && planned.slices.hold(&row.key))
         || (resource.table == "tasks" && parent.is_some_and(|parent| work.stage.is_gone(resource, parent)))
 }
 

@@ -6,6 +6,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::crawl::Backfill;
+
 /// Intervals until a run that was asked to walk nothing walks what nobody else did.
 pub(super) const PATIENCE: i32 = 2;
 
@@ -22,9 +24,20 @@ pub enum Walk {
     Share,
     /// Everything, whatever was walked lately.
     Everything,
+    /// What somebody named, by hand.
+    Backfill(Backfill),
 }
 
 impl Walk {
+    /// Whether everything is asked for.
+    pub(super) fn is_everything(&self) -> bool {
+        match self {
+            Self::Everything => true,
+            Self::Backfill(backfill) => backfill.is_everything(),
+            Self::WhenDue | Self::Nothing | Self::Share => false,
+        }
+    }
+
     /// Whether somebody who asks for this is served by going on with an unfinished run that was asked for `begun`. What a
     /// share has read so far is not thrown away because the next run wants changes only.
     pub(super) fn goes_on_with(&self, begun: &Self) -> bool {

@@ -172,7 +172,7 @@ impl<'a> Work<'a> {
             self.stage.fetch(unit.resource, std::iter::once(&*unit.gid)).await?;
         }
         let (mut rows, mut wanted) = (Vec::with_capacity(taken.len()), Vec::new());
-        let walks = self.planned.as_ref().is_some_and(Planned::walks);
+        let walks = self.planned.as_ref().is_some_and(|planned| planned.walks() || planned.again.is_some());
         for Taken { record, mut lead, if_changed } in taken {
             // However it was read, it is no gap any more.
             self.gaps.close(unit.resource.table, unit.resource.single_operation, &lead.gid);
@@ -277,6 +277,7 @@ impl<'a> Work<'a> {
         for hit in hits.iter().filter(|hit| !self.stage.is_gone(tasks, &hit.gid)) {
             let why = match (of, self.stage.modified(tasks, &hit.gid)?) {
                 (_, None) => Why::Appeared,
+                (Search::Again, Some(_)) => Why::Changed,
                 (Search::Changes, Some(at)) if at != hit.modified_at.timestamp_micros() => Why::Changed,
                 _ => continue,
             };
@@ -373,11 +374,14 @@ impl<'a> Work<'a> {
 
     /// Reads the live rows of all tables, for a run that meets most of them.
     pub(super) async fn load_what_is_read(&mut self) -> Result<()> {
-        if self.planned.as_ref().is_some_and(Planned::walks) {
+        let Some(planned) = self.planned.clone() else { return Ok(()) };
+        let meets = |resource: &&&Resource| planned.walks() || planned.meets_all_of(resource);
+        let loaded: Vec<_> = resources::ALL.iter().filter(meets).collect();
+        if !loaded.is_empty() {
             self.run.progress.doing("compare with what is there");
-            for resource in resources::ALL {
-                self.load(resource).await?;
-            }
+        }
+        for resource in loaded {
+            self.load(resource).await?;
         }
         Ok(())
     }

@@ -2,9 +2,12 @@
 
 use std::path::PathBuf;
 
+use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
 use clap::{Parser, Subcommand, ValueEnum};
 
+use crate::backup::Walk;
 use crate::config::Overrides;
+use crate::crawl::Backfill;
 
 /// Keeps a complete, provable, queryable copy of an Asana organization in your own bucket.
 #[derive(Debug, Parser)]
@@ -56,6 +59,8 @@ pub(super) enum Output {
 pub(super) enum Command {
     /// Bring the backup up to date and commit a snapshot
     Run(RunArguments),
+    /// Read again what changed since a day, or all, of some tables or projects, and commit a snapshot
+    Backfill(BackfillArguments),
     /// List what could not be read, or accept it
     Gaps {
         #[command(subcommand)]
@@ -91,6 +96,32 @@ pub(super) struct RunArguments {
     /// Walk everything, whatever was walked lately
     #[arg(long)]
     pub(super) full: bool,
+    #[command(flatten)]
+    pub(super) how: HowArguments,
+}
+
+/// What a backfill reads again.
+#[derive(Clone, Debug, clap::Args)]
+pub(super) struct BackfillArguments {
+    /// Only what changed since then: a day (2026-11-01) in UTC, or a moment (2026-11-01T08:00:00+01:00)
+    #[arg(long, value_name = "DATE", value_parser = moment, required_unless_present = "all")]
+    since: Option<DateTime<Utc>>,
+    /// All, changed or not
+    #[arg(long, conflicts_with = "since")]
+    all: bool,
+    /// Only these tables
+    #[arg(long, value_name = "TABLE", value_delimiter = ',', num_args = 1..)]
+    tables: Vec<String>,
+    /// Only these projects, by gid, and what hangs below them
+    #[arg(long, value_name = "GID", value_delimiter = ',', num_args = 1..)]
+    projects: Vec<String>,
+    #[command(flatten)]
+    pub(super) how: HowArguments,
+}
+
+/// How a run goes about what it reads.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct HowArguments {
     /// Take out what is gone even where that is a tenth of a table, or the token is another's
     #[arg(long)]
     pub(super) accept_deletions: bool,
@@ -142,6 +173,31 @@ pub(super) struct DemoArguments {
     /// The folder of its repository; where real backups go is none of its business
     #[arg(long, default_value = "./demo-repository", value_name = "FOLDER")]
     pub(super) folder: PathBuf,
+}
+
+/// A day, or a moment.
+fn moment(text: &str) -> Result<DateTime<Utc>, String> {
+    if let Ok(day) = text.parse::<NaiveDate>() {
+        return Ok(day.and_time(NaiveTime::MIN).and_utc());
+    }
+    let moment = DateTime::parse_from_rfc3339(text).map(|moment| moment.to_utc());
+    moment.map_err(|_| "neither a day (2026-11-01) nor a moment (2026-11-01T08:00:00Z)".to_owned())
+}
+
+impl RunArguments {
+    /// How much it walks.
+    pub(super) fn walk(&self) -> Walk {
+        if self.full { Walk::Everything } else { Walk::WhenDue }
+    }
+}
+
+impl BackfillArguments {
+    /// How much it walks.
+    pub(super) fn walk(&self) -> Walk {
+        let (tables, projects) =
+            (self.tables.iter().cloned().collect(), self.projects.iter().cloned().collect());
+        Walk::Backfill(Backfill { since: self.since, tables, projects })
+    }
 }
 
 impl Command {

@@ -7,8 +7,8 @@ use asana_simulator::{Options, Simulator, program};
 use tokio_util::sync::CancellationToken;
 
 use crate::asana::{Client, ClientOptions, PaceOptions, Pacer, RetryOptions, Token, transport_in_process};
-use crate::backup::Outcome;
-use crate::cli::arguments::{Arguments, DemoArguments, RunArguments};
+use crate::backup::{Outcome, Walk};
+use crate::cli::arguments::{Arguments, DemoArguments, HowArguments};
 use crate::cli::{show, verbs};
 use crate::clock::Clock;
 use crate::config::{Config, Organization, StoreSettings};
@@ -127,8 +127,8 @@ async fn back_up(
         move |_, _| client(&asana, &time),
         |organization| Box::pin(async { open::store(&organization.repository, &organization.store) }),
     );
-    let (config, wanted) = (Config::default(), RunArguments::default());
-    verbs::back_up(arguments, &outside, ("demo", &organization), &config, &wanted, stop).await
+    let (config, walk, how) = (Config::default(), Walk::WhenDue, HowArguments::default());
+    verbs::back_up(arguments, &outside, ("demo", &organization), &config, &walk, &how, stop).await
 }
 
 fn client(simulator: &Simulator, clock: &Clock) -> Result<Client> {

@@ -75,7 +75,8 @@ fn ended(done: Result<u8>) -> ExitCode {
 
 async fn dispatch(arguments: &Arguments, stop: &CancellationToken) -> Result<u8> {
     match &arguments.command {
-        Command::Run(run) => verbs::run(arguments, run, stop).await,
+        Command::Run(run) => verbs::run(arguments, &run.walk(), &run.how, stop).await,
+        Command::Backfill(backfill) => verbs::run(arguments, &backfill.walk(), &backfill.how, stop).await,
         Command::Gaps { command } => gaps::gaps(arguments, command.as_ref()).await,
         Command::Snapshots => verbs::snapshots(arguments).await,
         Command::Verify { snapshot, deep } => verbs::verify(arguments, *snapshot, *deep).await,

@@ -5,7 +5,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use crate::backup::{Outcome, Walk};
-use crate::cli::arguments::{Arguments, RunArguments};
+use crate::cli::arguments::{Arguments, HowArguments};
 use crate::cli::{chosen, show};
 use crate::config::{Config, Organization};
 use crate::daemon::{self, Job, NEW_GAPS, Outside, Wanted, Watch, open};
@@ -17,7 +17,8 @@ use crate::verify;
 /// Backs up every chosen organization. One that fails does not stop the others; the first failure is the exit code.
 pub(super) async fn run(
     arguments: &Arguments,
-    wanted: &RunArguments,
+    walk: &Walk,
+    how: &HowArguments,
     stop: &CancellationToken,
 ) -> Result<u8> {
     let (config, chosen) = chosen::settings(arguments)?;
@@ -25,7 +26,7 @@ pub(super) async fn run(
     let mut failed: Option<Error> = None;
     let mut code = 0;
     for (name, organization) in &chosen {
-        match back_up(arguments, &outside, (name, organization), &config, wanted, stop).await {
+        match back_up(arguments, &outside, (name, organization), &config, walk, how, stop).await {
             Ok(outcome) => {
                 if outcome.new_gaps > 0 {
                     code = NEW_GAPS;
@@ -34,7 +35,7 @@ pub(super) async fn run(
                     show::json(&outcome)?;
                 } else {
                     show::line(show::outcome(&outcome));
-                    if wanted.explain {
+                    if how.explain {
                         show::line(show::requests(&outcome));
                     }
                 }
@@ -53,15 +54,16 @@ pub(super) async fn back_up(
     outside: &Outside,
     (name, organization): (&str, &Organization),
     config: &Config,
-    typed: &RunArguments,
+    walk: &Walk,
+    how: &HowArguments,
     stop: &CancellationToken,
 ) -> Result<Outcome> {
     let (planned, mut plans) = mpsc::unbounded_channel();
     let wanted = Wanted {
-        holder: typed.holder.clone(),
-        walk: if typed.full { Walk::Everything } else { Walk::WhenDue },
-        accept_deletions: typed.accept_deletions,
-        planned: typed.explain.then_some(planned),
+        holder: how.holder.clone(),
+        walk: walk.clone(),
+        accept_deletions: how.accept_deletions,
+        planned: how.explain.then_some(planned),
     };
     let watch = Watch::default();
     let job = Job { name, organization, config, wanted: &wanted, watch: &watch };

@@ -4,6 +4,7 @@
 //! searched, and nothing here writes: what is read leaves through a bounded queue, in pages, so that a slow store makes
 //! the crawl wait. A crash leaves nothing, and whoever kept what was told can go on from there.
 
+mod backfill;
 mod closure;
 mod findings;
 mod heard;
@@ -16,6 +17,7 @@ mod told;
 mod unit;
 mod walk;
 
+pub use backfill::{Again, Backfill};
 pub use closure::number;
 pub use findings::Findings;
 pub use plan::Plan;

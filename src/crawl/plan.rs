@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::crawl::{SLICES, Slices};
+use crate::crawl::{Backfill, SLICES, Slices};
 use crate::resources::{self, Below, Listing, Resource, When};
 
 /// Where a run learns what changed, the best first.
@@ -32,6 +32,8 @@ pub enum Walked {
     Nothing,
     /// All listings above tasks, and below the tasks of some slices.
     Slices(u16),
+    /// What was named.
+    Again(Backfill),
     /// Everything.
     Everything,
 }
@@ -41,6 +43,8 @@ pub enum Walked {
 pub struct Facts {
     /// Why everything must be walked, if it must.
     pub everything: Option<String>,
+    /// What was named to be read again.
+    pub again: Option<Backfill>,
     /// The slices that are due.
     pub slices: Slices,
     /// Whether the sweep is due.
@@ -105,6 +109,7 @@ impl std::fmt::Display for Walked {
             Self::Slices(slices) => {
                 write!(f, "all listings, and what hangs below {slices} of {SLICES} slices of the tasks")
             }
+            Self::Again(backfill) => write!(f, "again what was named: {backfill}"),
             Self::Everything => f.write_str("everything"),
         }
     }
@@ -119,10 +124,11 @@ pub fn plan(facts: &Facts) -> Plan {
         (_, true, false) => Source::Search,
         (_, false, _) => Source::ModifiedSince,
     };
-    let walk = match (&facts.everything, facts.slices.len()) {
-        (Some(_), _) => Walked::Everything,
-        (None, 0) => Walked::Nothing,
-        (None, slices) => Walked::Slices(slices),
+    let walk = match (&facts.everything, &facts.again, facts.slices.len()) {
+        (Some(_), ..) => Walked::Everything,
+        (None, Some(backfill), _) => Walked::Again(backfill.clone()),
+        (None, None, 0) => Walked::Nothing,
+        (None, None, slices) => Walked::Slices(slices),
     };
     let sweep = facts.sweep || facts.everything.is_some();
     let mut plan = Plan { walk, reason: facts.everything.clone(), sweep, changes, price: Vec::new() };
@@ -135,6 +141,12 @@ fn price(plan: &Plan, facts: &Facts) -> Vec<Price> {
     let mut add = |operation, requests| *sums.entry(operation).or_default() += requests;
     let rows = |table: &str| facts.rows.get(table).copied().unwrap_or(0);
     add("getUser", 1);
+    if let Walked::Again(backfill) = &plan.walk {
+        add("getProject", backfill.projects.len() as u64);
+        if backfill.asks_since().is_some() {
+            add("searchTasksForWorkspace", 1);
+        }
+    }
     for resource in resources::ALL.iter().copied() {
         for listing in resource.listings {
             add(listing.operation, of_listing(plan, facts, resource, listing));
@@ -170,14 +182,23 @@ fn with_subtasks(tasks: u64) -> u64 {
 fn of_listing(plan: &Plan, facts: &Facts, resource: &Resource, listing: &Listing) -> u64 {
     let rows = |table: &str| facts.rows.get(table).copied().unwrap_or(0);
     // Without the organization's events, nothing else says what is new at the top.
-    let roots = plan.walk != Walked::Nothing || plan.changes != Source::WorkspaceEvents;
+    let roots = match &plan.walk {
+        Walked::Nothing => false,
+        Walked::Again(backfill) => backfill.projects.is_empty() && backfill.reads(resource),
+        Walked::Slices(_) | Walked::Everything => true,
+    };
+    let roots = roots || plan.changes != Source::WorkspaceEvents;
     match listing.below {
         Below::Organization if roots => rows(resource.table) / 100 + 1,
         Below::Organization => 0,
         Below::Table(above) => {
-            let (share, of) = match plan.walk {
+            let (share, of) = match &plan.walk {
                 Walked::Nothing => return 0,
-                Walked::Slices(slices) if above == "tasks" => (u64::from(slices), u64::from(SLICES)),
+                Walked::Again(backfill) => match share(backfill, resource, above) {
+                    Some(named) => (named.min(rows("projects")), rows("projects").max(1)),
+                    None => return 0,
+                },
+                Walked::Slices(slices) if above == "tasks" => (u64::from(*slices), u64::from(SLICES)),
                 Walked::Slices(_) | Walked::Everything => (1, 1),
             };
             let parents = match listing.when {
@@ -185,8 +206,19 @@ fn of_listing(plan: &Plan, facts: &Facts, resource: &Resource, listing: &Listing
                 When::Counts(_) => with_subtasks(rows(above)),
             };
             let pages = if above == "projects" { rows(resource.table) / 100 } else { 0 };
-            (parents + pages) * share / of
+            ((parents + pages) * share).div_ceil(of)
         }
+    }
+}
+
+/// How many projects' share of what hangs below `above` is read again; none where only what changed is.
+fn share(backfill: &Backfill, resource: &Resource, above: &str) -> Option<u64> {
+    let leads_there = ["projects", "tasks"].contains(&above);
+    let counts = backfill.since.is_none() || (resource.table == "tasks" && leads_there);
+    match backfill.projects.len() as u64 {
+        _ if !backfill.reads(resource) || !counts => None,
+        0 => backfill.since.is_none().then_some(u64::MAX),
+        named => leads_there.then_some(named),
     }
 }
 

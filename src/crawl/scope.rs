@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crate::resources::{self, Resource};
 
 /// The tables of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scope {
     kept: BTreeSet<&'static str>,
     read: BTreeSet<&'static str>,

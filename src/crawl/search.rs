@@ -59,14 +59,19 @@ impl Walk {
 
     /// Goes through the tasks modified since `since`; says whether the search was allowed.
     pub async fn modified(&self, since: DateTime<Utc>, told: &mpsc::Sender<Told>) -> Result<bool> {
+        self.modified_of(Search::Changes, since, told).await
+    }
+
+    /// The same for tasks that are to be read again, whatever the repository has of them.
+    pub async fn modified_again(&self, since: DateTime<Utc>, told: &mpsc::Sender<Told>) -> Result<bool> {
+        // The bound may be exclusive.
+        self.modified_of(Search::Again, since - MILLISECOND, told).await
+    }
+
+    async fn modified_of(&self, of: Search, since: DateTime<Utc>, told: &mpsc::Sender<Told>) -> Result<bool> {
         let tasks = resources::by_table("tasks").expect("the one resource that search is for");
-        let along = Along {
-            of: Search::Changes,
-            axis: Axis::Modification,
-            within: None,
-            until: Some(self.clock().now()),
-        };
-        let from = self.searched(Search::Changes).max(Some(since));
+        let along = Along { of, axis: Axis::Modification, within: None, until: Some(self.clock().now()) };
+        let from = self.searched(of).max(Some(since));
         self.search(tasks, along, from, &mut 0, told).await
     }
 

@@ -58,6 +58,8 @@ pub enum Search {
     Sweep,
     /// Tasks by modification.
     Changes,
+    /// Tasks by modification, to be read again whatever the repository has of them.
+    Again,
 }
 
 /// A part of an answer, to its last page.
@@ -142,6 +144,8 @@ pub enum Step {
 pub enum Phase {
     /// What listings lead to.
     Walk,
+    /// What changed since a moment that somebody named.
+    Again,
     /// The search by creation time.
     Sweep,
     /// What changed.

@@ -20,6 +20,8 @@ pub enum Why {
     Missing,
     /// Another record refers to it.
     Referred,
+    /// Somebody named it, to have it read again with what hangs below it.
+    Named,
 }
 
 /// What a unit asks.

@@ -20,7 +20,7 @@ use crate::crawl::closure::Known;
 use crate::crawl::streams::Streams;
 use crate::crawl::told::{End, Lead, Page, Phase, Search, Step, Taken, Told};
 use crate::crawl::unit::{Ask, Unit, Why};
-use crate::crawl::{Findings, Scope, Slices};
+use crate::crawl::{Again, Findings, Scope, Slices};
 use crate::encode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Gap, Lane, Reading};
@@ -40,6 +40,8 @@ pub enum Reach {
     Slices(Slices),
     /// Below what changed.
     Changed,
+    /// Below what was named; else below what changed.
+    Again(Again),
 }
 
 /// One crawl of one organization. Cheap to clone.
@@ -295,7 +297,17 @@ impl Walk {
                 refers.push((table.into(), gid.into()));
             }
         }
+        let modified_at = parsed.record.modified_at;
         let (below, if_changed) = match (unit.ask, &state.reach) {
+            (Ask::Single(Why::Named), Reach::Again(again)) => {
+                units.into_iter().partition(|below| again.names(below))
+            }
+            (Ask::Single(Why::Changed), Reach::Again(again)) => {
+                units.into_iter().partition(|below| below.proves() && again.names(below))
+            }
+            (Ask::Listing(_), Reach::Again(again)) if first => {
+                units.into_iter().partition(|below| again.asks(below, resource, modified_at))
+            }
             (Ask::Single(Why::Changed), _) => units.into_iter().partition(Unit::proves),
             (Ask::Single(_), _) => (units, Vec::new()),
             (_, Reach::Everything) if first => (units, Vec::new()),
@@ -303,7 +315,7 @@ impl Walk {
                 (units, Vec::new())
             }
             (_, Reach::Everything) => (Vec::new(), Vec::new()),
-            (_, Reach::Slices(_) | Reach::Changed) => (Vec::new(), units),
+            (_, Reach::Slices(_) | Reach::Changed | Reach::Again(_)) => (Vec::new(), units),
         };
         Taken { record: parsed.record, lead: Lead { gid, below, refers, none }, if_changed }
     }

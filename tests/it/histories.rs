@@ -6,6 +6,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use asana_backup::asana::Pacer;
+use asana_backup::backup::Walk;
+use asana_backup::crawl::Backfill;
+use asana_backup::error::ErrorKind;
 use asana_backup::model::Hash;
 use asana_backup::resources;
 use asana_simulator::{EventsPlan, Options, Size};
@@ -49,6 +52,8 @@ enum Action {
     Run { one_edit_in: Option<u8> },
     /// A run whose power is cut after so many calls.
     CutRun(u8),
+    /// Something is read again by hand: of the last minutes or all, of a table or all, of a project or all.
+    Backfill { minutes: Option<u16>, table: Option<u8>, project: Option<u8> },
     /// Asana forgets what event streams had to tell.
     LoseEvents,
     /// No token of an event stream is good any more.
@@ -67,10 +72,20 @@ fn action() -> impl Strategy<Value = Action> {
         2 => (0_u16..20_000).prop_map(Action::Wait),
         4 => edits.prop_map(|one_edit_in| Action::Run { one_edit_in }),
         2 => any::<u8>().prop_map(Action::CutRun),
+        2 => backfill(),
         1 => Just(Action::LoseEvents),
         1 => Just(Action::ExpireSyncTokens),
         1 => Just(Action::ExpireOffsets),
     ]
+}
+
+fn backfill() -> impl Strategy<Value = Action> {
+    let (minutes, which) = (proptest::option::of(0_u16..2_000), || proptest::option::of(any::<u8>()));
+    (minutes, which(), which()).prop_map(|(minutes, table, project)| Action::Backfill {
+        minutes,
+        table,
+        project,
+    })
 }
 
 /// A world with a history.
@@ -118,6 +133,21 @@ impl History {
                 if let Some(outcome) = world.cut_run(Some(point), Pacer::new(unlimited())).await {
                     outcome.expect("it succeeds");
                 }
+            }
+            Action::Backfill { minutes, table, project } => {
+                let minutes = minutes.map(|minutes| chrono::TimeDelta::minutes(minutes.into()));
+                let table =
+                    table.map(|which| resources::ALL[usize::from(which) % resources::ALL.len()].table);
+                self.world.walk = Walk::Backfill(Backfill {
+                    since: minutes.map(|minutes| self.world.clock.now() - minutes),
+                    tables: table.into_iter().map(str::to_owned).collect(),
+                    projects: project.and_then(|which| self.some("projects", which)).into_iter().collect(),
+                });
+                let done = self.world.try_run_now().await;
+                self.world.walk = Walk::WhenDue;
+                // There may be no whole copy yet, or no such table below a project.
+                let refused = done.as_ref().err().map(|error| error.kind());
+                assert!(matches!(refused, None | Some(ErrorKind::Config)), "{done:?}");
             }
             Action::LoseEvents => world.lose_events(),
             Action::ExpireSyncTokens => world.expire_sync_tokens(),

@@ -15,16 +15,16 @@ use crate::world::World;
 
 /// A way to learn what changed.
 #[derive(Clone, Copy, Debug)]
-struct Lane {
+pub(crate) struct Lane {
     /// As the plan calls it.
-    name: &'static str,
+    pub(crate) name: &'static str,
     events: EventsPlan,
-    search: bool,
+    pub(crate) search: bool,
     /// Requests of a run in which nothing happened, at most: 40 tasks, of which some have subtasks, in 6 projects.
-    quiet: u64,
+    pub(crate) quiet: u64,
 }
 
-const LANES: [Lane; 4] = [
+pub(crate) const LANES: [Lane; 4] = [
     Lane { name: "the organization's events", events: EventsPlan::Workspace, search: true, quiet: 3 },
     Lane {
         name: "the events of each project, and the search",
@@ -43,7 +43,7 @@ const LANES: [Lane; 4] = [
 
 impl Lane {
     /// A world whose token has this lane and no better one, copied once.
-    async fn world(self, seed: u64) -> World {
+    pub(crate) async fn world(self, seed: u64) -> World {
         self.world_of(40, seed).await
     }
 
@@ -61,15 +61,15 @@ impl Lane {
     }
 }
 
-fn requests(outcome: &Outcome) -> u64 {
+pub(crate) fn requests(outcome: &Outcome) -> u64 {
     outcome.requests.values().sum()
 }
 
-fn some(world: &World, table: &str, nth: usize) -> String {
+pub(crate) fn some(world: &World, table: &str, nth: usize) -> String {
     world.simulator.truth(table, None)[nth]["gid"].as_str().expect("a gid").to_owned()
 }
 
-fn some_of_a_project(world: &World, nth: usize) -> String {
+pub(crate) fn some_of_a_project(world: &World, nth: usize) -> String {
     let tasks = world.simulator.truth("tasks", None);
     let in_project = |task: &&Value| task["projects"].as_array().is_some_and(|projects| !projects.is_empty());
     tasks.iter().filter(in_project).nth(nth).expect("so many")["gid"].as_str().expect("a gid").to_owned()

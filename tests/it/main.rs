@@ -1,5 +1,6 @@
 //! Journeys: what users may rely on, told by the real program against a simulated Asana. One file per promise.
 
+mod backfill;
 mod claims;
 mod compaction;
 mod copying;

@@ -140,6 +140,28 @@ fn the_environment_alone_is_enough_to_check_back_up_list_and_verify() {
 }
 
 #[test]
+fn a_backfill_by_hand_says_what_it_reads_and_what_it_cost_and_refuses_what_nobody_knows() {
+    let served = Served::start(&[]);
+    let none = ends(&served.run(&["backfill", "--all", "--tables", "tasks"]), 10);
+    assert!(none.contains("remedy: `asana-backup run` does that"), "{none}");
+    ends(&served.run(&["run"]), 0);
+    let said = ends(
+        &served.run(&["backfill", "--since", "2020-01-31", "--tables", "tasks,stories", "--explain"]),
+        0,
+    );
+    let plan = "walks again what was named: --since 2020-01-31T00:00:00Z --tables stories,tasks";
+    assert!(said.contains(plan) && said.contains("expected requests"), "{said}");
+    assert!(said.contains("snapshot 2") && said.contains("getStoriesForTask"), "{said}");
+    let all = json(&served.run(&["backfill", "--all", "--output", "json", "--holder", "somebody"]));
+    assert_eq!((&all["snapshot"], &all["complete"]), (&Value::from(3), &Value::from(true)));
+    assert!(
+        ends(&served.run(&["backfill", "--all", "--tables", "taks"]), 10).contains("portfolio_items, tasks")
+    );
+    ends(&served.run(&["backfill"]), 2);
+    ends(&served.run(&["backfill", "--since", "yesterday"]), 2);
+}
+
+#[test]
 fn a_flipped_bit_and_a_missing_part_are_found_and_named() {
     let served = Served::start(&[]);
     ends(&served.run(&["run"]), 0);

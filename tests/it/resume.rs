@@ -12,11 +12,11 @@ use crate::seeds::{full, paused, try_all};
 use crate::world::{World, unlimited};
 
 /// Answers take so long that a run lasts some minutes.
-fn slow() -> Options {
+pub(crate) fn slow() -> Options {
     Options { size: Size::Tasks(60), latency: Duration::from_secs(20), ..Options::default() }
 }
 
-fn sent(world: &World) -> u64 {
+pub(crate) fn sent(world: &World) -> u64 {
     world.simulator.requests().values().sum()
 }
 
