@@ -196,7 +196,8 @@ mod tests {
             // Some runs are early, some late.
             let now = start + Duration::days(day) + Duration::minutes(25 * (day % 3 - 1));
             let due = share(&coverage, Duration::days(7), now);
-            assert!((23..=25).contains(&due.len()), "{} slices on day {day}", due.len());
+            // What an early run leaves is overdue a week later.
+            assert!((23..=26).contains(&due.len()), "{} slices on day {day}", due.len());
             cover(&mut coverage, due.scopes(), now);
             assert!(share(&coverage, Duration::days(7), now + Duration::minutes(20)).is_empty());
             let oldest = oldest(&coverage).expect("all were walked");
