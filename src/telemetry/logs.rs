@@ -24,11 +24,7 @@ pub fn start(verbose: bool, handle: &Handle, metrics: &Metrics) -> Otlp {
     let usual = if verbose { "warn,asana_backup=debug" } else { "warn,asana_backup=info" };
     let filter = EnvFilter::try_from_env("ASANA_BACKUP_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     let (otlp, vain) = Otlp::from_environment(handle, metrics);
-    let spans = otlp.tracer().map(|tracer| {
-        let layer =
-            tracing_opentelemetry::layer().with_tracer(tracer).with_threads(false).with_location(false);
-        layer.with_filter(filter_fn(is_ours))
-    });
+    let spans = otlp.layer().map(|layer| layer.with_filter(filter_fn(is_ours)));
     let subscriber = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_shown));
     if subscriber.with(lines()).with(spans).try_init().is_err() {
         tracing::debug!("logging was started before");
