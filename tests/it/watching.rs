@@ -66,7 +66,7 @@ async fn the_status_server_tells_how_the_daemon_is() {
     assert!(described.starts_with("HTTP/1.1 200") && described.contains("\"snapshot\": 7"), "{described}");
     assert!(served.get("/livez", "").await.starts_with("HTTP/1.1 200"));
     assert!(served.get("/readyz", "").await.starts_with("HTTP/1.1 503"));
-    served.health.tried(true);
+    served.health.tried("acme", true);
     assert!(served.get("/readyz", "").await.starts_with("HTTP/1.1 200"));
     assert!(served.get("/", "").await.starts_with("HTTP/1.1 404"));
     served.stop.cancel();
