@@ -48,7 +48,8 @@ where
         && let Ok(journal) = tracing_journald::layer()
     {
         // INFO is what changed: informational, as systemd's own lines are.
-        let priorities = PriorityMappings { info: Priority::Informational, ..PriorityMappings::new() };
+        let (info, debug) = (Priority::Informational, Priority::Debug);
+        let priorities = PriorityMappings { info, debug, ..PriorityMappings::new() };
         return journal.with_field_prefix(None).with_priority_mappings(priorities).boxed();
     }
     plain.json().boxed()
