@@ -89,7 +89,7 @@ async fn dispatch(arguments: &Arguments, metrics: &Metrics, stop: &CancellationT
             verbs::run(arguments, &backfill.walk(), &backfill.how, metrics, stop).await
         }
         Command::Gaps { command } => gaps::gaps(arguments, command.as_ref()).await,
-        Command::Daemon(daemon) => serve::serve(arguments, daemon, stop).await,
+        Command::Daemon(daemon) => serve::serve(arguments, daemon, metrics, stop).await,
         Command::Status { fail_if_late } => status::status(arguments, *fail_if_late).await,
         Command::Snapshots => verbs::snapshots(arguments).await,
         Command::Verify { snapshot, deep } => verbs::verify(arguments, metrics, *snapshot, *deep).await,

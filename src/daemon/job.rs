@@ -144,6 +144,7 @@ pub async fn verify(
                 tracing::error!(exit_code = error.kind().exit_code(), %error, remedy, "verify failed");
             }
         }
+        tell::verified(outside, name, &done).await;
         done
     };
     whole.instrument(span).await

@@ -13,9 +13,9 @@ mod run;
 pub mod schedule;
 mod state;
 mod status;
+mod tell;
 mod trial;
 mod wake;
-mod tell;
 
 pub(crate) use agenda::upcoming;
 pub use job::{Job, NEW_GAPS, Wanted, Watch, back_up};

@@ -26,7 +26,7 @@ use crate::daemon::schedule::Kind;
 use crate::daemon::state::State;
 use crate::daemon::status::{Board, Ended, Running};
 use crate::daemon::wake::Call;
-use crate::daemon::{Job, Outside, Wanted, Watch, job, trial};
+use crate::daemon::{Job, Outside, Wanted, Watch, job, tell, trial};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How often the loop turns although nobody calls: a wall clock that is set back wakes nobody.
@@ -148,6 +148,7 @@ impl Turn {
                 agenda.take_over(before);
             }
         }
+        self.daemon.board.health().only(&agendas.keys().map(String::as_str).collect::<Vec<_>>());
         (self.agendas, self.config) = (agendas, Arc::new(config));
         Ok(())
     }
@@ -173,7 +174,7 @@ impl Turn {
 
     /// Tries the tokens and stores of organizations that nothing is known of, and asks the repositories for earlier jobs.
     async fn try_new(&mut self) {
-        let outside = &self.daemon.outside;
+        let (outside, health) = (&self.daemon.outside, self.daemon.board.health());
         let fresh = self.agendas.iter_mut().filter(|(_, agenda)| agenda.is_new());
         let tried = fresh.map(|(name, agenda)| {
             let config = &self.config;
@@ -183,12 +184,18 @@ impl Turn {
                     trial::token(outside, config, &organization),
                     trial::last(outside, &organization)
                 );
+                let token_is_good = token.is_ok();
                 if let Err(error) = token {
                     let remedy = error.remedy_text().unwrap_or_default();
                     tracing::error!(organization = %name, %error, remedy, "the token was tried");
                 }
+                tell::expects(outside, config, name, &organization);
+                health.tried(name, token_is_good && last.is_ok());
                 match last {
-                    Ok(last) => agenda.note(last),
+                    Ok(last) => {
+                        tell::knows(outside, name, &last);
+                        agenda.note(last);
+                    }
                     Err(error) => {
                         let remedy = error.remedy_text().unwrap_or_default();
                         tracing::error!(organization = %name, %error, remedy, "the repository was tried");
@@ -241,6 +248,7 @@ impl Turn {
     fn ended(&mut self, name: &str, done: Done) {
         let Some(agenda) = self.agendas.get_mut(name) else { return };
         let Some(began_at) = agenda.running.as_ref().map(|running| running.began_at) else { return };
+        tell::tried(self.daemon.board.health(), name, done.exit_code);
         let ended = Ended {
             began_at,
             ended_at: self.daemon.outside.clock().now(),
@@ -269,6 +277,7 @@ impl Turn {
     /// Says what is done, to the board and to systemd.
     fn tell(&mut self) {
         let now = self.daemon.outside.clock().now();
+        self.daemon.board.health().turned();
         {
             let mut status = self.daemon.board.open();
             status.turned_at = Some(now);

@@ -4,12 +4,18 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::daemon::{Kind, Watch};
+use crate::telemetry::Health;
+
+/// How long the loop may stand still: it turns once a minute, and tries stores and tokens for as long when it is told to
+/// read its settings again.
+const STUCK: Duration = Duration::from_secs(180);
 
 /// The daemon as a whole.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -131,13 +137,20 @@ impl Running {
 pub struct Board {
     clock: Clock,
     status: Arc<Mutex<Status>>,
+    health: Arc<Health>,
 }
 
 impl Board {
     /// An empty one.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { clock, status: Arc::default() }
+        Self { clock, status: Arc::default(), health: Arc::new(Health::new(STUCK)) }
+    }
+
+    /// Whether it is alive and ready, for probes.
+    #[must_use]
+    pub fn health(&self) -> &Arc<Health> {
+        &self.health
     }
 
     /// The status as it is now.

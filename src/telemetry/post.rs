@@ -24,11 +24,11 @@ const ANSWER_BYTES: usize = 64 << 10;
 
 /// Sends messages. Clones share connections.
 #[derive(Clone, Debug)]
-pub struct Post(reqwest::Client);
+pub(super) struct Post(reqwest::Client);
 
 impl Post {
     /// Makes ready to send.
-    pub fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("asana-backup/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(DEADLINE)
@@ -49,11 +49,9 @@ impl Post {
     ) -> std::result::Result<(), String> {
         let mut wait = FIRST_WAIT;
         for attempt in 1.. {
-            let request = Request::post(url.as_str())
-                .header(CONTENT_TYPE, content_type)
-                .body(Bytes::copy_from_slice(body.as_bytes()))
-                .map_err(|cause| cause.to_string())?;
-            let why = match self.send(request, DEADLINE).await {
+            // Its builder turns a name and password of the address into a header.
+            let request = self.0.post(url.clone()).header(CONTENT_TYPE, content_type).body(body.to_owned());
+            let why = match self.exchange(request.build(), DEADLINE).await {
                 Ok(answer) if answer.status().is_success() => return Ok(()),
                 Ok(answer) if !is_passing(answer.status()) => {
                     return Err(format!("answered {}", answer.status()));
@@ -76,9 +74,16 @@ impl Post {
         request: Request<Bytes>,
         deadline: Duration,
     ) -> std::result::Result<Response<Bytes>, String> {
+        self.exchange(request.try_into(), deadline).await
+    }
+
+    async fn exchange(
+        &self,
+        request: reqwest::Result<reqwest::Request>,
+        deadline: Duration,
+    ) -> std::result::Result<Response<Bytes>, String> {
         let exchange = async {
-            let request = reqwest::Request::try_from(request)?;
-            let mut response = self.0.execute(request).await?;
+            let mut response = self.0.execute(request?).await?;
             let mut body = Vec::new();
             while let Some(chunk) = response.chunk().await? {
                 if body.len() + chunk.len() > ANSWER_BYTES {

@@ -42,8 +42,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["telemetry/otlp.rs"]),
     ("prometheus_client", &["telemetry/text.rs"]),
     ("tracing_journald", &["telemetry/logs.rs"]),
-    ("tracing_opentelemetry", &["telemetry/logs.rs"]),
-    ("tracing_subscriber", &["telemetry/logs.rs"]),
+    ("tracing_opentelemetry", &["telemetry/otlp.rs"]),
+    ("tracing_subscriber", &["telemetry/logs.rs", "telemetry/otlp.rs"]),
     ("indicatif", &["telemetry/", "cli/show.rs"]),
 ];
 

@@ -169,11 +169,17 @@ impl Times {
         ticks.take(count).collect()
     }
 
+    /// The longest pause between two of the next ticks.
+    #[must_use]
+    pub fn longest(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
+        let ticks = self.upcoming(now, LOOKED_AT);
+        ticks.windows(2).map(|two| two[1] - two[0]).max()
+    }
+
     /// What is to be said where backups are so rare that event streams may be lost.
     #[must_use]
     pub fn warning(&self, now: DateTime<Utc>) -> Option<String> {
-        let ticks = self.upcoming(now, LOOKED_AT);
-        let longest = ticks.windows(2).map(|two| two[1] - two[0]).max()?;
+        let longest = self.longest(now)?;
         (longest > HOURLY).then(|| {
             format!(
                 "event streams are listened to by backups alone, up to {} hours apart; their tokens may die meanwhile, \
