@@ -1,5 +1,5 @@
 //! A daemon keeps its schedule, whatever happens to Asana, to the store, to clocks and to itself, and does not hide what
-//! is late. Days go by under paused time.
+//! is late. Days go by under paused time; they lie in the past, since the table format reads the clock on the wall.
 
 use std::os::unix::net::UnixDatagram;
 use std::sync::{Arc, Mutex};
@@ -136,7 +136,7 @@ fn assert_kept(runs: &[DateTime<Utc>], ticks: &[DateTime<Utc>]) {
 #[test]
 fn a_schedule_is_kept_over_days_and_the_night_in_which_an_hour_is_missing() {
     paused(async {
-        let world = world("2027-03-27T20:00:00Z", 1);
+        let world = world("2026-03-28T20:00:00Z", 1);
         let chosen = settings("Europe/Berlin", &[("acme", &world)]);
         let story = async |life: Life<'_>| {
             for _ in 0..26 {
@@ -147,15 +147,15 @@ fn a_schedule_is_kept_over_days_and_the_night_in_which_an_hour_is_missing() {
             assert!(!status.late && status.running.is_none(), "{status:?}");
             // 02:30 is not there that night: the walk begins when the clock shows 03:00.
             let walked = status.jobs[&Kind::Reconcile].succeeded_at.expect("it walks every night");
-            let expected = at("2027-03-28T01:00:00Z");
+            let expected = at("2026-03-29T01:00:00Z");
             assert!(walked >= expected && walked - expected <= RUN, "{walked}");
             status.jobs[&Kind::Reconcile].next
         };
         let next = live(&[("acme", &world)], move || Ok(chosen.clone()), Notify::default(), story).await;
-        assert_eq!(next, Some(at("2027-03-29T00:30:00Z")));
-        let mut ticks = vec![at("2027-03-27T20:00:00Z")];
-        ticks.extend(hourly("2027-03-27T20:17:00Z", 26));
-        ticks.push(at("2027-03-28T01:00:00Z"));
+        assert_eq!(next, Some(at("2026-03-30T00:30:00Z")));
+        let mut ticks = vec![at("2026-03-28T20:00:00Z")];
+        ticks.extend(hourly("2026-03-28T20:17:00Z", 26));
+        ticks.push(at("2026-03-29T01:00:00Z"));
         ticks.sort();
         assert_kept(&runs(&world).await, &ticks);
     });
@@ -164,14 +164,14 @@ fn a_schedule_is_kept_over_days_and_the_night_in_which_an_hour_is_missing() {
 #[test]
 fn an_outage_of_asana_is_seen_within_an_interval_and_over_with_the_first_tick_after_it() {
     paused(async {
-        let world = world("2026-11-26T08:00:00Z", 2);
+        let world = world("2026-02-26T08:00:00Z", 2);
         let chosen = settings("UTC", &[("acme", &world)]);
         let story = async |life: Life<'_>| {
-            life.go_on_until(at("2026-11-26T10:00:00Z")).await;
+            life.go_on_until(at("2026-02-26T10:00:00Z")).await;
             world.simulator.fault(Fault::status("/**", 503));
             outage(&life).await;
             world.simulator.clear_faults();
-            life.go_on_until(at("2026-11-26T14:30:00Z")).await;
+            life.go_on_until(at("2026-02-26T14:30:00Z")).await;
             assert!(!life.of("acme").late);
         };
         live(&[("acme", &world)], move || Ok(chosen.clone()), Notify::default(), story).await;
@@ -182,14 +182,14 @@ fn an_outage_of_asana_is_seen_within_an_interval_and_over_with_the_first_tick_af
 #[test]
 fn an_outage_of_the_store_is_seen_within_an_interval_and_over_with_the_first_tick_after_it() {
     paused(async {
-        let world = world("2026-11-26T08:00:00Z", 3);
+        let world = world("2026-02-26T08:00:00Z", 3);
         let chosen = settings("UTC", &[("acme", &world)]);
         let story = async |life: Life<'_>| {
-            life.go_on_until(at("2026-11-26T10:00:00Z")).await;
+            life.go_on_until(at("2026-02-26T10:00:00Z")).await;
             world.weather.turn(Sky::Always(Stroke::Lost));
             outage(&life).await;
             world.weather.turn(Sky::Clear);
-            life.go_on_until(at("2026-11-26T14:30:00Z")).await;
+            life.go_on_until(at("2026-02-26T14:30:00Z")).await;
             assert!(!life.of("acme").late);
         };
         live(&[("acme", &world)], move || Ok(chosen.clone()), Notify::default(), story).await;
@@ -199,13 +199,13 @@ fn an_outage_of_the_store_is_seen_within_an_interval_and_over_with_the_first_tic
 
 /// From 10:00 to 13:30: the tick of 10:17 is missed, and that is told when the next has come.
 async fn outage(life: &Life<'_>) {
-    life.go_on_until(at("2026-11-26T11:16:00Z")).await;
+    life.go_on_until(at("2026-02-26T11:16:00Z")).await;
     let status = life.of("acme");
     assert!(!status.late, "the outage was not to be seen yet: {status:?}");
-    life.go_on_until(at("2026-11-26T11:18:00Z")).await;
+    life.go_on_until(at("2026-02-26T11:18:00Z")).await;
     let status = life.of("acme");
     assert!(status.late && status.age_seconds > Some(7_000), "{status:?}");
-    life.go_on_until(at("2026-11-26T13:30:00Z")).await;
+    life.go_on_until(at("2026-02-26T13:30:00Z")).await;
     let status = life.of("acme");
     let last = status.jobs[&Kind::Backup].last.as_ref().expect("it was tried");
     assert_eq!(last.exit_code, ErrorKind::Unavailable.exit_code(), "{last:?}");
@@ -219,14 +219,14 @@ async fn assert_over(world: &World) {
     // Whoever goes on with a run that was cut off began when that did; either way it is over by the tick after.
     assert_eq!(moments.len(), 4, "{runs:?}");
     let newest = world.snapshot(4).await;
-    assert!(newest.committed_at - at("2026-11-26T14:17:00Z") <= RUN, "{newest:?}");
+    assert!(newest.committed_at - at("2026-02-26T14:17:00Z") <= RUN, "{newest:?}");
     assert!(newest.complete, "{newest:?}");
 }
 
 #[test]
 fn ticks_that_were_missed_while_it_was_down_are_made_up_for_once() {
     paused(async {
-        let world = world("2026-11-26T08:10:00Z", 4);
+        let world = world("2026-02-26T08:10:00Z", 4);
         let chosen = settings("UTC", &[("acme", &world)]);
         let again = chosen.clone();
         let until = |moment| async move |life: Life<'_>| life.go_on_until(at(moment)).await;
@@ -234,7 +234,7 @@ fn ticks_that_were_missed_while_it_was_down_are_made_up_for_once() {
             &[("acme", &world)],
             move || Ok(chosen.clone()),
             Notify::default(),
-            until("2026-11-26T09:30:00Z"),
+            until("2026-02-26T09:30:00Z"),
         )
         .await;
         tokio::time::sleep(5 * HOUR).await;
@@ -244,13 +244,13 @@ fn ticks_that_were_missed_while_it_was_down_are_made_up_for_once() {
             &[("acme", &world)],
             move || Ok(again.clone()),
             Notify::default(),
-            until("2026-11-26T15:00:00Z"),
+            until("2026-02-26T15:00:00Z"),
         )
         .await;
-        live(&[("acme", &world)], move || Ok(two.clone()), Notify::default(), until("2026-11-26T15:30:00Z"))
+        live(&[("acme", &world)], move || Ok(two.clone()), Notify::default(), until("2026-02-26T15:30:00Z"))
             .await;
         let ticks = ["08:10", "08:17", "09:17", "14:30", "15:17"];
-        let ticks: Vec<_> = ticks.iter().map(|time| at(&format!("2026-11-26T{time}:00Z"))).collect();
+        let ticks: Vec<_> = ticks.iter().map(|time| at(&format!("2026-02-26T{time}:00Z"))).collect();
         assert_kept(&runs(&world).await, &ticks);
     });
 }
@@ -258,30 +258,30 @@ fn ticks_that_were_missed_while_it_was_down_are_made_up_for_once() {
 #[test]
 fn a_clock_that_jumps_neither_repeats_nor_starves_a_job() {
     paused(async {
-        let world = world("2026-11-26T08:10:00Z", 5);
+        let world = world("2026-02-26T08:10:00Z", 5);
         let chosen = settings("UTC", &[("acme", &world)]);
         let story = async |life: Life<'_>| {
-            life.go_on_until(at("2026-11-26T09:30:00Z")).await;
+            life.go_on_until(at("2026-02-26T09:30:00Z")).await;
             // Three ticks are jumped over, and made up for once.
             world.clock.set_by(TimeDelta::hours(3));
-            life.go_on_until(at("2026-11-26T13:30:00Z")).await;
+            life.go_on_until(at("2026-02-26T13:30:00Z")).await;
             assert_eq!(runs(&world).await.len(), 5);
             // Back by half an hour: the tick of 13:17 is not repeated.
             world.clock.set_by(TimeDelta::minutes(-30));
-            life.go_on_until(at("2026-11-26T13:40:00Z")).await;
+            life.go_on_until(at("2026-02-26T13:40:00Z")).await;
             assert_eq!(runs(&world).await.len(), 5);
-            life.go_on_until(at("2026-11-26T14:20:00Z")).await;
+            life.go_on_until(at("2026-02-26T14:20:00Z")).await;
             assert_eq!(runs(&world).await.len(), 6);
             // Back by a day: what the repository has lies ahead, and runs say so, but are not left out.
             world.clock.set_by(TimeDelta::days(-1));
-            life.go_on_until(at("2026-11-25T15:30:00Z")).await;
+            life.go_on_until(at("2026-02-25T15:30:00Z")).await;
             let last = life.of("acme").jobs[&Kind::Backup].last.clone().expect("it was tried");
             assert_eq!(last.began_at.hour(), 15, "{last:?}");
             assert_eq!(last.exit_code, ErrorKind::Config.exit_code(), "{last:?}");
         };
         live(&[("acme", &world)], move || Ok(chosen.clone()), Notify::default(), story).await;
         let ticks = ["08:10", "08:17", "09:17", "12:30", "13:17", "14:17"];
-        let ticks: Vec<_> = ticks.iter().map(|time| at(&format!("2026-11-26T{time}:00Z"))).collect();
+        let ticks: Vec<_> = ticks.iter().map(|time| at(&format!("2026-02-26T{time}:00Z"))).collect();
         assert_kept(&runs(&world).await, &ticks);
     });
 }
@@ -289,7 +289,7 @@ fn a_clock_that_jumps_neither_repeats_nor_starves_a_job() {
 #[test]
 fn one_organization_that_fails_or_is_taken_out_stops_no_other() {
     paused(async {
-        let (good, bad) = (world("2026-11-26T08:10:00Z", 6), world("2026-11-26T08:10:00Z", 7));
+        let (good, bad) = (world("2026-02-26T08:10:00Z", 6), world("2026-02-26T08:10:00Z", 7));
         let worlds = [("acme", &good), ("umbrella", &bad)];
         let shared = Arc::new(Mutex::new(Ok::<_, &str>(settings("UTC", &worlds))));
         let read = Arc::clone(&shared);
@@ -299,7 +299,7 @@ fn one_organization_that_fails_or_is_taken_out_stops_no_other() {
         };
         bad.simulator.fault(Fault::status("/users/me", 401));
         let story = async |life: Life<'_>| {
-            life.go_on_until(at("2026-11-26T09:30:00Z")).await;
+            life.go_on_until(at("2026-02-26T09:30:00Z")).await;
             let status = life.of("umbrella");
             let last = status.jobs[&Kind::Backup].last.as_ref().expect("it was tried");
             assert_eq!(last.exit_code, ErrorKind::Denied.exit_code(), "{last:?}");
@@ -307,7 +307,7 @@ fn one_organization_that_fails_or_is_taken_out_stops_no_other() {
             // Settings that are wrong leave those before in place.
             *shared.lock().expect("no holder panics") = Err("a typing error");
             life.calls.send(Call::Reload).await.expect("it listens");
-            life.go_on_until(at("2026-11-26T10:30:00Z")).await;
+            life.go_on_until(at("2026-02-26T10:30:00Z")).await;
             assert!(life.status().settings_error.is_some_and(|error| error.contains("typing")));
             assert_eq!(runs(&good).await.len(), 4);
             *shared.lock().expect("no holder panics") = Ok(settings("UTC", &[("acme", &good)]));
@@ -356,7 +356,7 @@ impl Listener {
 #[test]
 fn systemd_is_told_in_order_and_a_job_that_hangs_gives_no_sign_of_life() {
     paused(async {
-        let world = world("2026-11-26T08:10:00Z", 8);
+        let world = world("2026-02-26T08:10:00Z", 8);
         let chosen = settings("UTC", &[("acme", &world)]);
         let listener = Listener::new();
         let watchdog = 4 * MINUTE;
@@ -369,7 +369,7 @@ fn systemd_is_told_in_order_and_a_job_that_hangs_gives_no_sign_of_life() {
             assert_eq!(heard[0], "READY=1", "{heard:?}");
             assert!(heard[1].starts_with("STATUS=acme: backup"), "{heard:?}");
             assert!(
-                heard.iter().any(|said| said == "STATUS=idle; next: acme: backup at 2026-11-26T08:17:00Z")
+                heard.iter().any(|said| said == "STATUS=idle; next: acme: backup at 2026-02-26T08:17:00Z")
             );
             // Four times as often as is asked for.
             assert!(heard.iter().filter(|said| *said == "WATCHDOG=1").count() >= 5, "{heard:?}");
@@ -381,7 +381,7 @@ fn systemd_is_told_in_order_and_a_job_that_hangs_gives_no_sign_of_life() {
             assert!(reload.is_some() && reload < ready, "{heard:?}");
             // From the next tick on the store answers nothing.
             world.weather.turn(Sky::Always(Stroke::Stall(Duration::from_secs(86_400))));
-            life.go_on_until(at("2026-11-26T08:20:00Z")).await;
+            life.go_on_until(at("2026-02-26T08:20:00Z")).await;
             listener.heard();
             life.go_by(watchdog).await;
             let heard = listener.heard();
