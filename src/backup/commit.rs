@@ -195,6 +195,7 @@ impl Work<'_> {
         let number = SnapshotNumber(base.map_or(1, |base| base.snapshot.number.0 + 1));
         let mut ready = Vec::new();
         for resource in resources::ALL.iter().copied() {
+            run.progress.step();
             ready.push((resource, self.stage.finish(resource, is_finished).await?));
         }
         let committed_at = commit_time(run.clock.now(), base.map(|base| &base.snapshot))?;
@@ -213,6 +214,7 @@ impl Work<'_> {
         let lacks = evidence.lacks();
         let (mut tables, mut deletes, mut sums) = (BTreeMap::new(), Vec::new(), Sums::default());
         for (resource, ready) in ready {
+            run.progress.step();
             let entering = ready.added.iter().chain(&ready.deletes);
             sums.parts += entering.clone().count() as u64;
             sums.bytes += entering.map(|one| one.part.bytes).sum::<u64>();

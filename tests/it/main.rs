@@ -5,6 +5,8 @@ mod claims;
 mod compaction;
 mod copying;
 mod crashes;
+mod daemon;
+mod daemon_program;
 mod deletions;
 mod exits;
 mod floors;

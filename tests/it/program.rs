@@ -8,15 +8,15 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
-const TOKEN: &str = "canary-token-that-nobody-may-see";
+pub(crate) const TOKEN: &str = "canary-token-that-nobody-may-see";
 const SIMULATE: &[&str] = &["simulate", "--listen", "127.0.0.1:0", "--size", "tiny", "--token", TOKEN];
 
 /// A simulated Asana in a process of its own, and a folder.
 pub(crate) struct Served {
     process: Child,
-    base_url: String,
-    organization: String,
-    folder: tempfile::TempDir,
+    pub(crate) base_url: String,
+    pub(crate) organization: String,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Drop for Served {
@@ -35,7 +35,7 @@ impl Drop for Served {
     }
 }
 
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_asana-backup"));
     for name in [
         "ASANA_TOKEN",
@@ -112,7 +112,7 @@ impl Served {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the program runs")
     }
 }
@@ -126,7 +126,7 @@ pub(crate) fn ends(output: &Output, code: i32) -> String {
 }
 
 #[track_caller]
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout.clone()).expect("UTF-8");
     serde_json::from_str(text.lines().next().expect("a line")).expect("JSON")
