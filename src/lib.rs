@@ -6,7 +6,7 @@
 //! 1. [`model`], [`resources`]: the nouns that travel; what Asana has, as data.
 //! 2. [`config`] holds the settings.
 //! 3. [`asana`], [`encode`], [`repository`], [`telemetry`]: asking; records into parts and back; the store, the table
-//!    format and snapshots; logs and progress.
+//!    format and snapshots; what the program says of itself.
 //! 4. [`crawl`]: the walk, and what it proves.
 //! 5. [`backup`], [`verify`]: the verbs.
 //! 6. [`daemon`]: jobs, and what goes on by itself.

@@ -13,7 +13,7 @@ use crate::backup::journal::{Began, Entry, Planned, Terms};
 use crate::backup::stage::Stage;
 use crate::backup::tenure::{self, Tenure};
 use crate::backup::work::{Beginning, Work};
-use crate::backup::{Outcome, Run, identity, removal};
+use crate::backup::{self, Outcome, Run, identity, removal};
 use crate::crawl::plan::{Facts, Source, Walked, plan};
 use crate::crawl::{self, Cursor, Phase, Reach, Scope, Unit, Walk};
 use crate::error::{Error, ErrorKind, Result};
@@ -37,7 +37,7 @@ pub(super) async fn run(run: &Run) -> Result<Outcome> {
     }
     let token = identity::of(&run.client).await?;
     let filters = Hash::of(run.filters.tables.join(",").as_bytes());
-    let terms = Terms::new(filters, resources::VERSION, &token.gid, run.full);
+    let terms = Terms::new(filters, resources::VERSION, &token.gid, run.walk.clone());
     let tenure = tenure::begin(run, base.as_ref(), &terms).await?;
     if latest(run).await?.1 != number {
         return Err(Error::new(ErrorKind::Conflict, "another run has committed just now").remedy("run again"));
@@ -88,7 +88,8 @@ async fn open<'a>(
         run.progress.clone(),
     );
     let (id, segments) = (tenure.run, tenure.segments);
-    Ok(Work::new(Beginning { run, id, base, started_at, token, walk, stage, segments, gaps }))
+    let asked = tenure.resumed.as_ref().map_or_else(|| run.walk.clone(), |began| began.terms.walk.clone());
+    Ok(Work::new(Beginning { run, id, base, started_at, asked, token, walk, stage, segments, gaps }))
 }
 
 async fn carry_out(work: &mut Work<'_>, tenure: Tenure, terms: Terms) -> Result<Outcome> {
@@ -185,7 +186,7 @@ async fn facts(work: &mut Work<'_>) -> Result<Facts> {
     let now = work.started_at;
     let mut facts = Facts { everything: why_everything(work, base.as_ref(), &coverage), ..Facts::default() };
     if facts.everything.is_none() {
-        facts.slices = crawl::due(&coverage, work.run.reconcile, now);
+        facts.slices = slices(&work.asked, &coverage, work.run.reconcile, now);
         let swept = coverage.iter().find(|one| one.scope == crate::backup::proof::SWEEP);
         facts.sweep = !facts.slices.is_empty()
             && swept.is_none_or(|swept| now - swept.covered_at + Duration::days(1) > work.run.reconcile);
@@ -208,12 +209,26 @@ async fn facts(work: &mut Work<'_>) -> Result<Facts> {
     Ok(facts)
 }
 
+/// The slices to walk.
+fn slices(
+    walk: &backup::Walk,
+    coverage: &[crawl::Coverage],
+    interval: Duration,
+    now: chrono::DateTime<chrono::Utc>,
+) -> crawl::Slices {
+    match walk {
+        backup::Walk::WhenDue | backup::Walk::Everything => crawl::due(coverage, interval, now),
+        backup::Walk::Share => crawl::share(coverage, interval, now),
+        backup::Walk::Nothing => crawl::overdue(coverage, interval * backup::walk::PATIENCE, now),
+    }
+}
+
 /// Why a run must walk everything, if it must.
 fn why_everything(work: &Work<'_>, base: Option<&Snapshot>, coverage: &[crawl::Coverage]) -> Option<String> {
     let Some(base) = base else { return Some("there is no snapshot yet".to_owned()) };
     let scope = work.walk.scope();
     let blind = resources::ALL.iter().any(|resource| scope.reads(resource) && !scope.keeps(resource));
-    let reason = if work.run.full {
+    let reason = if work.asked == backup::Walk::Everything {
         "asked for"
     } else if base.resources != resources::VERSION {
         "this version reads other fields"

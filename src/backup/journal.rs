@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use crate::backup::Walk;
 use crate::backup::stage::blocking;
 use crate::crawl::{End, Lead, Search, Slices, Step, StreamAnswer, Unit, plan::Source};
 use crate::error::{Error, ErrorKind, Result};
@@ -22,7 +23,7 @@ use crate::model::{Hash, Lane, RunId, SnapshotNumber};
 use crate::repository::Repository;
 
 /// The version of the journal's format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// How long what was read may be in memory alone.
 pub(super) const FLUSH_EVERY: Duration = Duration::from_secs(60);
 /// How much may be, in bytes of JSON.
@@ -30,7 +31,7 @@ const FLUSH_BYTES: usize = 8 << 20;
 const ZSTD_LEVEL: i32 = 3;
 const SUFFIX: &str = ".journal.zst";
 
-/// What a journal is good for: the next run goes on with it only where all of this is the same.
+/// What a journal is good for: the next run goes on with it only where all of this fits, see [`Terms::go_on_with`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Terms {
     pub(super) format: u32,
@@ -40,13 +41,19 @@ pub(super) struct Terms {
     pub(super) resources: u32,
     /// Who the token is.
     pub(super) token: String,
-    /// Whether everything was asked for.
-    pub(super) full: bool,
+    /// How much was asked to be walked.
+    pub(super) walk: Walk,
 }
 
 impl Terms {
-    pub(super) fn new(filters: Hash, resources: u32, token: &str, full: bool) -> Self {
-        Self { format: FORMAT, filters, resources, token: token.to_owned(), full }
+    pub(super) fn new(filters: Hash, resources: u32, token: &str, walk: Walk) -> Self {
+        Self { format: FORMAT, filters, resources, token: token.to_owned(), walk }
+    }
+
+    /// Whether a run of these terms may go on with what one of the terms `begun` has read.
+    pub(super) fn go_on_with(&self, begun: &Self) -> bool {
+        let same = Self { walk: begun.walk.clone(), ..self.clone() } == *begun;
+        same && self.walk.goes_on_with(&begun.walk)
     }
 }
 

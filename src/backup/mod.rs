@@ -19,6 +19,7 @@ mod removal;
 mod stage;
 mod system;
 mod tenure;
+mod walk;
 mod work;
 
 use std::collections::BTreeMap;
@@ -39,7 +40,8 @@ use crate::repository::Repository;
 use crate::telemetry::Progress;
 
 pub use accept::{Accept, accept};
-pub use tenure::PATIENCE;
+pub use tenure::{PATIENCE, sign_of_life};
+pub use walk::Walk;
 
 /// What a run needs.
 #[derive(Debug)]
@@ -57,8 +59,8 @@ pub struct Run {
     /// Names whoever runs, for claims: the same name takes over its own claim at once, so whoever gives it has made sure
     /// that nobody else of that name is at work.
     pub holder: String,
-    /// Whether to walk everything, whatever was walked lately.
-    pub full: bool,
+    /// How much to walk, beside reading what changed.
+    pub walk: Walk,
     /// Whether deletions that would be held back may happen.
     pub accept_deletions: bool,
     /// How long it may take until everything was walked again.

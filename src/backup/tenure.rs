@@ -12,7 +12,7 @@ use crate::backup::journal::{self, Began, Entry, Terms};
 use crate::crawl::StreamAnswer;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{FORMAT_VERSION, RunId, SnapshotNumber};
-use crate::repository::{Claim, Committed};
+use crate::repository::{Claim, Committed, Repository};
 
 /// How long a claim is good without a sign of life. Its holder gives one a minute.
 pub const PATIENCE: Duration = Duration::minutes(15);
@@ -76,17 +76,7 @@ async fn wait_your_turn(run: &Run, last: &Claim, now: DateTime<Utc>) -> Result<(
     if last.holder == run.holder {
         return Ok(());
     }
-    let segments = journal::segments(&run.repository, &last.run).await?;
-    let mut alive_at = last.at;
-    if segments > 0 {
-        for entry in journal::read(&run.repository, &last.run, segments).await? {
-            match entry {
-                Entry::Ended => return Ok(()),
-                Entry::At(at) => alive_at = alive_at.max(at),
-                _ => {}
-            }
-        }
-    }
+    let Some(alive_at) = sign_of_life(&run.repository, last).await? else { return Ok(()) };
     if now - alive_at >= PATIENCE {
         tracing::warn!(holder = last.holder, run = %last.run, %alive_at, "taking over a claim without a sign of life");
         return Ok(());
@@ -102,6 +92,22 @@ async fn wait_your_turn(run: &Run, last: &Claim, now: DateTime<Utc>) -> Result<(
     )))
 }
 
+/// When the run of a claim last gave a sign of life; none once it has ended by itself.
+pub async fn sign_of_life(repository: &Repository, claim: &Claim) -> Result<Option<DateTime<Utc>>> {
+    let segments = journal::segments(repository, &claim.run).await?;
+    let mut alive_at = claim.at;
+    if segments > 0 {
+        for entry in journal::read(repository, &claim.run, segments).await? {
+            match entry {
+                Entry::Ended => return Ok(None),
+                Entry::At(at) => alive_at = alive_at.max(at),
+                _ => {}
+            }
+        }
+    }
+    Ok(Some(alive_at))
+}
+
 /// Whether the run `before` can go on, and what its event streams said if not.
 async fn look_back(run: &Run, base: Option<&Committed>, terms: &Terms, before: RunId) -> Result<Tenure> {
     let fresh = |heard| Tenure { run: run.id, segments: 0, resumed: None, heard };
@@ -115,7 +121,7 @@ async fn look_back(run: &Run, base: Option<&Committed>, terms: &Terms, before: R
     };
     match journal::read(&run.repository, &before, 1).await {
         Ok(entries) => match entries.into_iter().next() {
-            Some(Entry::Began(began)) if began.terms == *terms && same_base(&began) => {
+            Some(Entry::Began(began)) if terms.go_on_with(&began.terms) && same_base(&began) => {
                 return Ok(Tenure { run: before, segments, resumed: Some(began), heard: Vec::new() });
             }
             Some(Entry::Began(_)) => {

@@ -11,10 +11,10 @@ use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
-use crate::backup::Run;
 use crate::backup::gaps::{Gaps, ODD};
 use crate::backup::journal::{self, Entry, Journal, Kept, Planned, Read};
 use crate::backup::stage::{Observed, Stage};
+use crate::backup::{self, Run};
 use crate::crawl::{self, End, Hit, Page, Search, Step, Taken, Told, Unit, Walk, Why};
 use crate::encode;
 use crate::error::{Error, ErrorKind, Result};
@@ -34,6 +34,8 @@ pub(super) struct Work<'a> {
     pub(super) base: Option<Committed>,
     /// When the run began, be it in this process or in the one before it.
     pub(super) started_at: DateTime<Utc>,
+    /// How much it was asked to walk when it began: by this process, or by the one before it.
+    pub(super) asked: backup::Walk,
     /// When this process took it up.
     pub(super) opened_at: DateTime<Utc>,
     pub(super) token: TokenIdentity,
@@ -60,6 +62,7 @@ pub(super) struct Beginning<'a> {
     pub(super) id: RunId,
     pub(super) base: Option<Committed>,
     pub(super) started_at: DateTime<Utc>,
+    pub(super) asked: backup::Walk,
     pub(super) token: TokenIdentity,
     pub(super) walk: Walk,
     pub(super) stage: Stage,
@@ -69,12 +72,13 @@ pub(super) struct Beginning<'a> {
 
 impl<'a> Work<'a> {
     pub(super) fn new(beginning: Beginning<'a>) -> Self {
-        let Beginning { run, id, base, started_at, token, walk, stage, segments, gaps } = beginning;
+        let Beginning { run, id, base, started_at, asked, token, walk, stage, segments, gaps } = beginning;
         Self {
             run,
             id,
             base,
             started_at,
+            asked,
             opened_at: run.clock.now(),
             token,
             walk,

@@ -8,7 +8,7 @@ use crate::config::Overrides;
 use crate::error::NEW_GAPS;
 
 /// Keeps a complete, provable, queryable copy of an Asana organization in your own bucket.
-#[derive(Debug, Parser)]
+#[derive(Clone, Debug, Parser)]
 #[command(name = "asana-backup", version, max_term_width = 100, arg_required_else_help = true)]
 pub(super) struct Arguments {
     #[command(subcommand)]
@@ -57,10 +57,21 @@ pub(super) enum Output {
     Json,
 }
 
-#[derive(Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 pub(super) enum Command {
     /// Bring the backup up to date and commit a snapshot
     Run(RunArguments),
+    /// Run by the schedule of the settings until SIGTERM: hourly backups, a daily share of the walk, a weekly verify
+    ///
+    /// SIGHUP reads the settings again, and keeps those before where the new ones are wrong; SIGUSR1 backs up every
+    /// organization now. SIGTERM and SIGINT end it with exit code 0.
+    Daemon(DaemonArguments),
+    /// Say how current a copy is, what it grew by, what it lacks, and who works on it
+    Status {
+        /// Exit with 1 if a backup is late: if its second tick since the last one has come
+        #[arg(long)]
+        fail_if_late: bool,
+    },
     /// List what could not be read, or accept it
     Gaps {
         #[command(subcommand)]
@@ -124,6 +135,14 @@ pub(super) struct RunArguments {
     pub(super) gaps_exit_code: u8,
 }
 
+/// Where a daemon keeps what it remembers.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub(super) struct DaemonArguments {
+    /// The folder for when it last verified; without it $STATE_DIRECTORY, else ~/.local/state/asana-backup
+    #[arg(long, value_name = "FOLDER")]
+    pub(super) state: Option<PathBuf>,
+}
+
 /// What can be done about gaps.
 #[derive(Clone, Debug, Subcommand)]
 pub(super) enum GapsCommand {
@@ -167,13 +186,13 @@ pub(super) struct DemoArguments {
 }
 
 impl Command {
-    /// Whether it goes on until somebody stops it.
+    /// Whether it goes on until somebody stops it, so that being stopped is its usual end.
     pub(super) fn serves(&self) -> bool {
         #[cfg(feature = "demo")]
         if matches!(self, Self::Simulate(_)) {
             return true;
         }
-        false
+        matches!(self, Self::Daemon(_))
     }
 }
 

@@ -8,8 +8,9 @@ use serde_json::Value;
 use crate::asana::{Answer, Client, Page};
 use crate::cli::arguments::Arguments;
 use crate::cli::{chosen, show};
+use crate::clock::Clock;
 use crate::config::{Config, Organization};
-use crate::daemon::open;
+use crate::daemon::{self, open};
 use crate::error::{Error, ErrorKind, Result};
 use crate::repository::{Repository, probe};
 use crate::resources::{self, Below, Resource};
@@ -36,6 +37,7 @@ pub(super) async fn check(arguments: &Arguments) -> Result<u8> {
         let mut lines = Vec::new();
         asana(&config, &clients, &organization, &mut lines).await;
         lines.push(tried("repository", repository(&organization).await));
+        lines.push(tried("schedule", daemon::upcoming(&config, &organization, Clock::wall().now())));
         for mut line in lines {
             line.organization.clone_from(&name);
             first = first.or(line.kind);

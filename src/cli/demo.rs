@@ -21,8 +21,13 @@ use crate::verify;
 const EDITS: usize = 200;
 
 /// Serves a simulated Asana until it is stopped.
-pub(super) async fn simulate(arguments: program::Args) -> Result<u8> {
-    program::run(arguments).await.map(|()| 0).map_err(|cause| {
+pub(super) async fn simulate(arguments: program::Args, stop: &CancellationToken) -> Result<u8> {
+    let served = tokio::select! {
+        biased;
+        () = stop.cancelled() => Ok(()),
+        served = program::run(arguments) => served,
+    };
+    served.map(|()| 0).map_err(|cause| {
         Error::new(ErrorKind::Unavailable, format!("serve a simulated Asana: {cause}"))
             .remedy("choose another address with --listen, such as 127.0.0.1:0")
     })

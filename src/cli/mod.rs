@@ -10,7 +10,9 @@ mod chosen;
 mod demo;
 mod gaps;
 mod manual;
+mod serve;
 mod show;
+mod status;
 mod verbs;
 
 use std::process::ExitCode;
@@ -48,9 +50,7 @@ pub fn main() -> ExitCode {
             code = stopped() => code,
         };
         // For a server that is the usual end.
-        if arguments.command.serves() {
-            return ExitCode::SUCCESS;
-        }
+        let code = if arguments.command.serves() { 0 } else { code };
         stop.cancel();
         match tokio::time::timeout(GRACE, work).await {
             // What was being finished is done: a commit, or something that took no time.
@@ -80,6 +80,8 @@ async fn dispatch(arguments: &Arguments, metrics: &Metrics, stop: &CancellationT
     match &arguments.command {
         Command::Run(run) => verbs::run(arguments, run, metrics, stop).await,
         Command::Gaps { command } => gaps::gaps(arguments, command.as_ref()).await,
+        Command::Daemon(daemon) => serve::serve(arguments, daemon, metrics, stop).await,
+        Command::Status { fail_if_late } => status::status(arguments, *fail_if_late).await,
         Command::Snapshots => verbs::snapshots(arguments).await,
         Command::Verify { snapshot, deep } => verbs::verify(arguments, metrics, *snapshot, *deep).await,
         Command::Check => check::check(arguments).await,
@@ -90,7 +92,7 @@ async fn dispatch(arguments: &Arguments, metrics: &Metrics, stop: &CancellationT
         #[cfg(feature = "demo")]
         Command::Demo(demo) => demo::demo(arguments, demo, stop).await,
         #[cfg(feature = "demo")]
-        Command::Simulate(simulate) => demo::simulate(simulate.clone()).await,
+        Command::Simulate(simulate) => demo::simulate(simulate.clone(), stop).await,
     }
 }
 

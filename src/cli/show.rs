@@ -8,6 +8,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
 use crate::backup::Outcome;
+use crate::cli::status;
 use crate::crawl::Plan;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Gap, Snapshot};
@@ -124,6 +125,29 @@ pub(super) fn snapshots(all: &[Snapshot]) -> String {
         ]
     });
     table(&["snapshot", "committed", "rows", "new", "changed", "gone", "gaps", "complete", "run"], rows)
+}
+
+/// One line for each of the last runs, the newest first.
+pub(super) fn runs(runs: &[status::Run]) -> String {
+    let grown = |by: Option<i64>| by.map_or_else(String::new, |by| format!("{by:+}"));
+    let rows = runs.iter().map(|run| {
+        let took = run.committed_at - run.started_at;
+        vec![
+            run.snapshot.to_string(),
+            moment(run.committed_at),
+            format!("{} s", took.num_seconds()),
+            run.requests.to_string(),
+            run.rows.to_string(),
+            grown(run.rows_grown),
+            run.parts.to_string(),
+            indicatif::HumanBytes(run.bytes).to_string(),
+            run.gaps.to_string(),
+            if run.complete { "yes" } else { "no" }.to_owned(),
+        ]
+    });
+    let header =
+        ["snapshot", "committed", "took", "requests", "rows", "grown", "parts", "size", "gaps", "complete"];
+    table(&header, rows)
 }
 
 /// One line for each gap.

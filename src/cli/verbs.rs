@@ -4,7 +4,7 @@ use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use crate::backup::Outcome;
+use crate::backup::{Outcome, Walk};
 use crate::cli::arguments::{Arguments, RunArguments};
 use crate::cli::{chosen, show};
 use crate::clock::Clock;
@@ -61,7 +61,7 @@ pub(super) async fn back_up(
     let (planned, mut plans) = mpsc::unbounded_channel();
     let wanted = Wanted {
         holder: typed.holder.clone(),
-        full: typed.full,
+        walk: if typed.full { Walk::Everything } else { Walk::WhenDue },
         accept_deletions: typed.accept_deletions,
         planned: typed.explain.then_some(planned),
     };

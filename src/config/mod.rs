@@ -4,6 +4,8 @@
 //! doc; `config/example.toml` equals the defaults (tested). Secrets are named here by file or variable and never
 //! held in anything that prints.
 
+mod files;
+mod schedule;
 mod telemetry;
 
 use std::collections::BTreeMap;
@@ -16,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, ErrorKind, Result};
 use crate::resources;
 
+pub use schedule::{DaemonSettings, OwnSchedule, ScheduleSettings};
 pub use telemetry::{HeartbeatSettings, Listen, MetricsSettings, SecretUrl, StatusSettings};
 
 /// Where Asana answers.
@@ -35,6 +38,10 @@ pub struct Config {
     pub organizations: BTreeMap<String, Organization>,
     /// How runs go.
     pub run: RunSettings,
+    /// When jobs begin by themselves.
+    pub schedule: ScheduleSettings,
+    /// How the daemon works.
+    pub daemon: DaemonSettings,
     /// How fast to ask.
     pub pace: Pace,
     /// How much to hold in memory.
@@ -71,6 +78,9 @@ pub struct Organization {
     /// The file that holds that address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub heartbeat_url_file: Option<PathBuf>,
+    /// What its schedule says instead of the one of all.
+    #[serde(default)]
+    pub schedule: OwnSchedule,
 }
 
 fn asana() -> String {
@@ -207,16 +217,6 @@ pub enum TokenSource {
 }
 
 impl Config {
-    /// Reads the settings at `path`.
-    pub fn read(path: &Path) -> Result<Self> {
-        let shown = path.display();
-        let text = std::fs::read_to_string(path).map_err(|cause| {
-            Error::new(ErrorKind::Config, format!("read {shown}: {cause}"))
-                .remedy("name an existing file with --config or ASANA_BACKUP_CONFIG")
-        })?;
-        Self::parse(&text).map_err(|error| error.doing(format!("read {shown}")))
-    }
-
     /// Reads settings from the text of a file.
     pub fn parse(text: &str) -> Result<Self> {
         let config: Self = toml::from_str(text)
@@ -302,6 +302,7 @@ impl Organization {
             store: StoreSettings::default(),
             heartbeat_url: None,
             heartbeat_url_file: None,
+            schedule: OwnSchedule::default(),
         }
     }
 

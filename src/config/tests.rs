@@ -12,6 +12,9 @@ fn the_example_equals_the_defaults() {
     assert_eq!(example.memory, Memory::default());
     assert_eq!(example.metrics, MetricsSettings::default());
     assert_eq!(example.status, StatusSettings::default());
+    assert_eq!(example.schedule, ScheduleSettings::default());
+    assert_eq!(example.daemon, DaemonSettings::default());
+    assert_eq!(acme.schedule, OwnSchedule::default());
     assert_eq!(acme.filters, Filters::default());
     assert_eq!(acme.base_url, ASANA);
     assert_eq!(acme.store, StoreSettings::default());
@@ -35,6 +38,7 @@ fn the_example_documents_every_key() {
                 },
                 heartbeat_url: Some(toml::Value::from("https://h").try_into().expect("an address")),
                 heartbeat_url_file: Some("h".into()),
+                schedule: OwnSchedule { backup: Some("b".into()), ..OwnSchedule::default() },
             },
         )]
         .into(),
@@ -125,4 +129,40 @@ fn jobs_that_share_a_file_out_get_one_organization_each_by_their_index() {
     let names: Vec<_> = (0..2).map(|index| job(index).expect("there")[0].0.clone()).collect();
     assert_eq!(names, ["a", "b"]);
     assert_eq!(job(2).expect_err("there are two").kind(), ErrorKind::Config);
+}
+
+/// A config file, and files of `conf.d` beside it.
+fn folder(files: &[(&str, &str)]) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("conf.d")).expect("a folder");
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).expect("writable");
+    }
+    let path = folder.path().join("config.toml");
+    (folder, path)
+}
+
+#[test]
+fn an_organization_may_have_a_file_of_its_own() {
+    let (_kept, path) = folder(&[
+        ("config.toml", "[organizations.a]\ngid = '1'\nrepository = 'r'"),
+        ("conf.d/b.toml", "[organizations.b]\ngid = '2'\nrepository = 's'\nschedule.backup = '0 * * * *'"),
+        ("conf.d/notes.txt", "not settings"),
+    ]);
+    let config = Config::read(&path).expect("valid");
+    assert_eq!(config.organizations.keys().collect::<Vec<_>>(), ["a", "b"]);
+    let schedule = config.schedule.with(&config.organizations["b"].schedule);
+    assert_eq!((&*schedule.backup, &*schedule.verify), ("0 * * * *", "0 5 * * 0"));
+}
+
+#[test]
+fn a_name_that_two_files_give_is_refused_and_both_are_named() {
+    let section = "[organizations.a]\ngid = '1'\nrepository = 'r'";
+    let (_kept, path) = folder(&[("config.toml", section), ("conf.d/other.toml", section)]);
+    let error = Config::read(&path).expect_err("twice").to_string();
+    assert!(error.contains("config.toml") && error.contains("other.toml"), "{error}");
+    let (_kept, path) = folder(&[("config.toml", ""), ("conf.d/pace.toml", "[pace]\nin_flight = 1")]);
+    let error = Config::read(&path).expect_err("not there");
+    assert!(error.to_string().contains("pace"), "{error}");
+    assert!(error.remedy_text().is_some_and(|remedy| remedy.contains("organizations")));
 }

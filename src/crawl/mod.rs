@@ -21,7 +21,7 @@ pub use findings::Findings;
 pub use plan::Plan;
 pub use scope::Scope;
 pub use search::{LAG, OVERLAP};
-pub use slices::{Coverage, SLICES, Slices, cover, due, oldest};
+pub use slices::{Coverage, SLICES, Slices, cover, due, newest, oldest, overdue, share};
 pub use streams::Cursor;
 pub use told::{End, Hit, Lead, Page, Phase, Search, Step, StreamAnswer, Taken, Told};
 pub use unit::{Ask, Unit, Why};

@@ -82,30 +82,67 @@ fn of(gid: &str) -> u16 {
 /// last reconciling run, those walked longest ago first, and all that are overdue. None within a day of it.
 #[must_use]
 pub fn due(coverage: &[Coverage], interval: Duration, now: DateTime<Utc>) -> Slices {
-    let walked = |scope: &str| coverage.iter().find(|one| one.scope == scope).map(|one| one.covered_at);
-    let mut slices: Vec<(Option<DateTime<Utc>>, u16)> =
-        (0..SLICES).map(|slice| (walked(&scope(slice)), slice)).collect();
-    slices.sort_unstable();
-    let newest = slices.iter().filter_map(|(at, _)| *at).max();
-    let elapsed = newest.map_or(interval, |newest| now - newest);
+    let elapsed = elapsed(coverage, interval, now);
     if elapsed < SPACING.min(interval) {
         return Slices::default();
     }
     // Rounded to whole days: a run some minutes late does not take more.
     let days = ((elapsed.num_hours() + 1) / 24).max(1);
-    let share = (i64::from(SLICES) * days * 24 / interval.num_hours().max(1)).max(1);
-    let overdue = |at: Option<DateTime<Utc>>| at.is_none_or(|at| now - at >= interval);
+    oldest_first(coverage, share_of(days * 24, interval).max(1), interval, now)
+}
+
+/// The slices that the time since the last reconciling run stands for, when each is to be walked within `interval`,
+/// and all that are overdue: for whoever keeps the days himself. None right after that run, so that somebody who
+/// asks twice does not walk twice.
+#[must_use]
+pub fn share(coverage: &[Coverage], interval: Duration, now: DateTime<Utc>) -> Slices {
+    // Rounded to whole hours, each of which a slice stands for in a week: a run some minutes early does not take less.
+    let hours = (elapsed(coverage, interval, now) + Duration::minutes(30)).num_hours();
+    oldest_first(coverage, share_of(hours, interval), interval, now)
+}
+
+/// The slices that were not walked for as long as `age`.
+#[must_use]
+pub fn overdue(coverage: &[Coverage], age: Duration, now: DateTime<Utc>) -> Slices {
+    oldest_first(coverage, 0, age, now)
+}
+
+/// The time since the last reconciling run.
+fn elapsed(coverage: &[Coverage], interval: Duration, now: DateTime<Utc>) -> Duration {
+    let newest = (0..SLICES).filter_map(|slice| walked(coverage, slice)).max();
+    newest.map_or(interval, |newest| now - newest)
+}
+
+fn share_of(hours: i64, interval: Duration) -> i64 {
+    i64::from(SLICES) * hours / interval.num_hours().max(1)
+}
+
+/// So many slices, those walked longest ago first, and all that were not walked for as long as `age`.
+fn oldest_first(coverage: &[Coverage], share: i64, age: Duration, now: DateTime<Utc>) -> Slices {
+    let mut slices: Vec<_> = (0..SLICES).map(|slice| (walked(coverage, slice), slice)).collect();
+    slices.sort_unstable();
+    let overdue = |at: Option<DateTime<Utc>>| at.is_none_or(|at| now - at >= age);
     let due = (0..).zip(&slices).filter(|(number, (at, _))| *number < share || overdue(*at));
     Slices(due.map(|(_, (_, slice))| *slice).collect())
+}
+
+/// When a slice was last walked.
+fn walked(coverage: &[Coverage], slice: u16) -> Option<DateTime<Utc>> {
+    let scope = scope(slice);
+    coverage.iter().find(|one| one.scope == scope).map(|one| one.covered_at)
 }
 
 /// The oldest walk among all slices; none if one was never walked.
 #[must_use]
 pub fn oldest(coverage: &[Coverage]) -> Option<DateTime<Utc>> {
-    (0..SLICES)
-        .map(|slice| coverage.iter().find(|one| one.scope == scope(slice)).map(|one| one.covered_at))
-        .min()
-        .flatten()
+    (0..SLICES).map(|slice| walked(coverage, slice)).min().flatten()
+}
+
+/// The newest walk of any slice.
+#[must_use]
+pub fn newest(coverage: &[Coverage]) -> Option<DateTime<Utc>> {
+    let of_tasks = coverage.iter().filter(|one| one.scope.starts_with("tasks "));
+    of_tasks.map(|one| one.covered_at).max()
 }
 
 /// Notes that `scopes` were walked by a run that began at `at`.
@@ -149,6 +186,40 @@ mod tests {
         let late = DateTime::UNIX_EPOCH + Duration::days(9);
         assert!(due(&coverage, Duration::days(7), late).are_all());
         assert!(due(&[], Duration::days(7), late).are_all());
+    }
+
+    #[test]
+    fn a_share_asked_for_twice_is_walked_once_and_a_week_of_shares_is_everything() {
+        let start = DateTime::UNIX_EPOCH;
+        let mut coverage = walked_at(start);
+        for day in 1..=21 {
+            // Some runs are early, some late.
+            let now = start + Duration::days(day) + Duration::minutes(25 * (day % 3 - 1));
+            let due = share(&coverage, Duration::days(7), now);
+            assert!((23..=25).contains(&due.len()), "{} slices on day {day}", due.len());
+            cover(&mut coverage, due.scopes(), now);
+            assert!(share(&coverage, Duration::days(7), now + Duration::minutes(20)).is_empty());
+            let oldest = oldest(&coverage).expect("all were walked");
+            assert!(now - oldest <= Duration::days(7) + Duration::hours(1), "day {day}");
+        }
+    }
+
+    #[test]
+    fn a_share_is_that_of_the_time_that_has_passed() {
+        let coverage = walked_at(DateTime::UNIX_EPOCH);
+        let after =
+            |hours| share(&coverage, Duration::days(7), DateTime::UNIX_EPOCH + Duration::hours(hours)).len();
+        assert_eq!([0, 1, 6, 22, 24, 72, 168].map(after), [0, 1, 6, 22, 24, 72, 168]);
+        assert!(share(&[], Duration::days(7), DateTime::UNIX_EPOCH).are_all());
+    }
+
+    #[test]
+    fn nothing_is_overdue_before_its_time() {
+        let mut coverage = walked_at(DateTime::UNIX_EPOCH);
+        let at = |hours| DateTime::UNIX_EPOCH + Duration::hours(hours);
+        cover(&mut coverage, Slices((0..10).collect()).scopes(), at(24));
+        assert!(overdue(&coverage, Duration::days(14), at(14 * 24 - 1)).is_empty());
+        assert_eq!(overdue(&coverage, Duration::days(14), at(14 * 24)).len(), SLICES - 10);
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::RunId;
 use crate::repository::Repository;
 use crate::telemetry::{Progress, Readings};
+use crate::verify::{self, Report};
 
 pub use crate::error::NEW_GAPS;
 
@@ -43,8 +44,8 @@ pub struct Job<'a> {
 pub struct Wanted {
     /// Names whoever runs; without it the settings do, or user and host.
     pub holder: Option<String>,
-    /// Whether to walk everything, whatever was walked lately.
-    pub full: bool,
+    /// How much to walk, beside reading what changed.
+    pub walk: backup::Walk,
     /// Whether deletions that would be held back may happen.
     pub accept_deletions: bool,
     /// Is told the plan, once there is one.
@@ -69,6 +70,18 @@ impl Watch {
     #[must_use]
     pub fn live(&self) -> Option<Live> {
         self.client.get().map(Client::live)
+    }
+
+    /// Whether it keeps still because Asana asked for patience.
+    #[must_use]
+    pub fn stands_still(&self) -> bool {
+        self.live().is_some_and(|live| live.stands_still.is_some())
+    }
+
+    /// Grows as long as the job gets on.
+    #[must_use]
+    pub fn mark(&self) -> u64 {
+        self.progress.moved() + self.live().map_or(0, |live| live.requests)
     }
 
     /// The same, for a display.
@@ -98,6 +111,40 @@ pub async fn back_up(outside: &Outside, job: Job<'_>, stop: &CancellationToken) 
         let done = attempt(outside, &job, id, stop).await;
         ends(&job, &done);
         tell::ends(told, &done, outside.clock().now()).await;
+        done
+    };
+    whole.instrument(span).await
+}
+
+/// Verifies the repository of one organization: every object that snapshots name.
+pub async fn verify(
+    outside: &Outside,
+    name: &str,
+    organization: &Organization,
+    stop: &CancellationToken,
+) -> Result<Report> {
+    let span = tracing::info_span!("job", organization = name);
+    let whole = async {
+        let reads = async {
+            let repository = Repository::open(outside.store(organization).await?).await?;
+            let report = verify::verify(&repository, verify::Scope { snapshot: None, deep: false }).await?;
+            report.result().map(|()| report)
+        };
+        tracing::info!(gid = organization.gid, "verify begins");
+        let done = tokio::select! {
+            biased;
+            () = stop.cancelled() => Err(Error::new(ErrorKind::Cancelled, "stopped while verifying")),
+            done = reads => done,
+        };
+        match &done {
+            Ok(report) => tracing::info!(objects = report.objects, bytes = report.bytes, "verify ends"),
+            Err(error) if error.kind() == ErrorKind::Cancelled => tracing::warn!("verify was stopped"),
+            Err(error) => {
+                let remedy = error.remedy_text().unwrap_or_default();
+                tracing::error!(exit_code = error.kind().exit_code(), %error, remedy, "verify failed");
+            }
+        }
+        tell::verified(outside, name, &done).await;
         done
     };
     whole.instrument(span).await
@@ -160,7 +207,7 @@ async fn attempt(outside: &Outside, job: &Job<'_>, id: RunId, stop: &Cancellatio
         filters: organization.filters.clone(),
         id,
         holder,
-        full: wanted.full,
+        walk: wanted.walk.clone(),
         accept_deletions: wanted.accept_deletions,
         reconcile: config.run.reconcile.interval(),
         commit_every: Duration::from_secs(60) * config.run.commit_every_minutes.get(),

@@ -1,18 +1,21 @@
 //! What is told of a job: metrics, pings and pushes, from what it counts and what came of it.
 //!
-//! Rule: called where a job begins and where it ends, and nowhere else; nothing here can make it fail.
+//! Rule: called where a job begins and where it ends, and where the daemon looks back at its start; nothing here can make a job fail.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
 use crate::backup::Outcome;
-use crate::daemon::job::{Job, Watch, exit_code};
-use crate::daemon::open::Outside;
-use crate::error::Result;
+use crate::config::{Config, Organization};
+use crate::daemon::agenda;
+use crate::daemon::job::{Job, NEW_GAPS, Watch, exit_code};
+use crate::daemon::{Kind, Last, Outside};
+use crate::error::{ErrorKind, Result};
 use crate::model::RunId;
 use crate::telemetry::table::{self, Metric};
-use crate::telemetry::{Beginning, Sample, Watched, seconds};
+use crate::telemetry::{Beginning, Health, Sample, Watched, seconds};
+use crate::verify::Report;
 
 /// A job of which is told, and whose.
 #[derive(Debug)]
@@ -21,9 +24,47 @@ pub(super) struct Told {
     organization: String,
 }
 
+/// Tells how often backups of an organization are expected, whoever begins them.
+pub(super) fn expects(outside: &Outside, config: &Config, name: &str, organization: &Organization) {
+    let Some(outlets) = outside.outlets() else { return };
+    let times = agenda::times(config, name, organization).ok();
+    let interval = times.and_then(|times| times.get(&Kind::Backup)?.longest(outside.clock().now()));
+    if let Some(interval) = interval {
+        outlets.metrics().tell(&table::EXPECTED_INTERVAL, &[name], interval.as_seconds_f64());
+    }
+}
+
+/// Tells what a repository says of the runs before this process.
+pub(super) fn knows(outside: &Outside, name: &str, last: &Last) {
+    let (Some(outlets), Some(snapshot)) = (outside.outlets(), &last.snapshot) else { return };
+    outlets.metrics().tell(&table::SNAPSHOT, &[name], snapshot.number.0 as f64);
+    if !last.unfinished {
+        outlets.metrics().tell(&table::LAST_SUCCESS, &[name], seconds(snapshot.committed_at));
+    }
+}
+
+/// Notes what the end of a job says of the token and the store.
+pub(super) fn tried(health: &Health, name: &str, exit_code: u8) {
+    match exit_code {
+        0 | NEW_GAPS => health.tried(name, true),
+        10 | 12..=14 | 20 | 21 => health.tried(name, false),
+        // Another run, patience, an end: nothing is known of either.
+        _ => {}
+    }
+}
+
+/// Tells how a verification ended; one that was stopped says nothing.
+pub(super) async fn verified(outside: &Outside, name: &str, done: &Result<Report>) {
+    let code = done.as_ref().map_or_else(|error| error.kind().exit_code(), |_| 0);
+    if let Some(outlets) = outside.outlets().filter(|_| code != ErrorKind::Cancelled.exit_code()) {
+        outlets.verified(name, code, outside.clock().now()).await;
+    }
+}
+
 /// Tells that a job begins, where there is somebody to tell.
 pub(super) fn begins(outside: &Outside, job: &Job<'_>, run: RunId) -> Option<Told> {
     let outlets = outside.outlets()?;
+    expects(outside, job.config, job.name, job.organization);
     let heartbeat = job.organization.heartbeat().find().unwrap_or_else(|error| {
         tracing::warn!(%error, "no heartbeat");
         outlets.metrics().tell(&table::HEARTBEAT_FAILURES, &[job.name], 1.0);

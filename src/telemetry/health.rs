@@ -1,8 +1,9 @@
 //! Whether the daemon is alive and ready, as the system that runs it asks.
 //!
 //! Rule: alive means that the daemon's loop has turned lately, whatever its runs meet: a restart would mend nothing else.
-//! Ready means that settings, tokens and stores were tried, and found good.
+//! Ready means that the token and the store of every organization were tried, and were good when they last were.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -18,14 +19,15 @@ pub struct Health {
 #[derive(Debug)]
 struct State {
     turned_at: Instant,
-    is_ready: bool,
+    /// Whether it was good, by organization.
+    tried: BTreeMap<String, bool>,
 }
 
 impl Health {
     /// Not ready yet, and alive for as long as it turns at least every `patience`.
     #[must_use]
     pub fn new(patience: Duration) -> Self {
-        Self { patience, state: Mutex::new(State { turned_at: Instant::now(), is_ready: false }) }
+        Self { patience, state: Mutex::new(State { turned_at: Instant::now(), tried: BTreeMap::new() }) }
     }
 
     fn open(&self) -> MutexGuard<'_, State> {
@@ -38,9 +40,14 @@ impl Health {
         self.open().turned_at = Instant::now();
     }
 
-    /// Everything was tried, and is good or not.
-    pub fn tried(&self, is_good: bool) {
-        self.open().is_ready = is_good;
+    /// The token and the store of an organization were tried, and are good or not.
+    pub fn tried(&self, organization: &str, is_good: bool) {
+        self.open().tried.insert(organization.to_owned(), is_good);
+    }
+
+    /// There are no organizations but these.
+    pub fn only(&self, organizations: &[&str]) {
+        self.open().tried.retain(|name, _| organizations.contains(&name.as_str()));
     }
 
     /// Whether the loop has turned lately.
@@ -52,7 +59,8 @@ impl Health {
     /// Whether everything was tried and is good.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        self.open().is_ready
+        let state = self.open();
+        !state.tried.is_empty() && state.tried.values().all(|is_good| *is_good)
     }
 }
 
@@ -69,5 +77,17 @@ mod tests {
         assert!(!health.is_alive());
         health.turned();
         assert!(health.is_alive());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn ready_is_when_every_organization_is_good() {
+        let health = Health::new(Duration::from_secs(60));
+        assert!(!health.is_ready());
+        health.tried("acme", true);
+        assert!(health.is_ready());
+        health.tried("other", false);
+        assert!(!health.is_ready());
+        health.only(&["acme"]);
+        assert!(health.is_ready());
     }
 }

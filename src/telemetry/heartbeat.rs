@@ -22,7 +22,7 @@ const BODY_BYTES: usize = 10_000;
 /// Longest time that the end of a run waits for the ping of its start.
 const START_GRACE: Duration = Duration::from_secs(1);
 /// Longest time that the end of a run waits for its own ping.
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(3);
 
 /// Pings for one run of one organization.
 #[derive(Debug)]

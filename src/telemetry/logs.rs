@@ -24,11 +24,7 @@ pub fn start(verbose: bool, handle: &Handle, metrics: &Metrics) -> Otlp {
     let usual = if verbose { "warn,asana_backup=debug" } else { "warn,asana_backup=info" };
     let filter = EnvFilter::try_from_env("ASANA_BACKUP_LOG").unwrap_or_else(|_| EnvFilter::new(usual));
     let (otlp, vain) = Otlp::from_environment(handle, metrics);
-    let spans = otlp.tracer().map(|tracer| {
-        let layer =
-            tracing_opentelemetry::layer().with_tracer(tracer).with_threads(false).with_location(false);
-        layer.with_filter(filter_fn(is_ours))
-    });
+    let spans = otlp.layer().map(|layer| layer.with_filter(filter_fn(is_ours)));
     let subscriber = tracing_subscriber::registry().with(filter).with(filter_fn(may_be_shown));
     if subscriber.with(lines()).with(spans).try_init().is_err() {
         tracing::debug!("logging was started before");
@@ -52,7 +48,8 @@ where
         && let Ok(journal) = tracing_journald::layer()
     {
         // INFO is what changed: informational, as systemd's own lines are.
-        let priorities = PriorityMappings { info: Priority::Informational, ..PriorityMappings::new() };
+        let (info, debug) = (Priority::Informational, Priority::Debug);
+        let priorities = PriorityMappings { info, debug, ..PriorityMappings::new() };
         return journal.with_field_prefix(None).with_priority_mappings(priorities).boxed();
     }
     plain.json().boxed()

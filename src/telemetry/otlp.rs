@@ -24,6 +24,9 @@ use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 use tokio_util::context::TokioContext;
+use tracing::Subscriber;
+use tracing_opentelemetry::OpenTelemetryLayer;
+use tracing_subscriber::registry::LookupSpan;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::metrics::Metrics;
@@ -118,8 +121,12 @@ impl Otlp {
     }
 
     /// What turns spans of `tracing` into spans for the collector.
-    pub(super) fn tracer(&self) -> Option<SdkTracer> {
-        self.spans.as_ref().map(|spans| spans.tracer(NAME))
+    pub(super) fn layer<S>(&self) -> Option<OpenTelemetryLayer<S, SdkTracer>>
+    where
+        S: Subscriber + for<'a> LookupSpan<'a>,
+    {
+        let tracer = self.spans.as_ref()?.tracer(NAME);
+        Some(tracing_opentelemetry::layer().with_tracer(tracer).with_threads(false).with_location(false))
     }
 
     /// Sends what is left, within two seconds.

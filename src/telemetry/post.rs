@@ -24,11 +24,11 @@ const ANSWER_BYTES: usize = 64 << 10;
 
 /// Sends messages. Clones share connections.
 #[derive(Clone, Debug)]
-pub struct Post(reqwest::Client);
+pub(super) struct Post(reqwest::Client);
 
 impl Post {
     /// Makes ready to send.
-    pub fn new() -> Result<Self> {
+    pub(super) fn new() -> Result<Self> {
         let client = reqwest::Client::builder()
             .user_agent(concat!("asana-backup/", env!("CARGO_PKG_VERSION")))
             .connect_timeout(DEADLINE)

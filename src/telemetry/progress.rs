@@ -26,6 +26,8 @@ pub struct Progress {
     /// Units read, and units known to be wanted.
     done: AtomicU64,
     wanted: AtomicU64,
+    /// Anything else that shows that the work gets on.
+    steps: AtomicU64,
     doing: Mutex<&'static str>,
     started: Instant,
     /// When what was read was last kept in the journal.
@@ -53,6 +55,7 @@ impl Default for Progress {
             seen,
             done: AtomicU64::new(0),
             wanted: AtomicU64::new(0),
+            steps: AtomicU64::new(0),
             doing: Mutex::new("starting"),
             started: Instant::now(),
             kept_at: Mutex::new(Instant::now()),
@@ -66,6 +69,7 @@ impl Progress {
     /// Says what is being done now.
     pub fn doing(&self, what: &'static str) {
         *self.doing.lock().expect("no holder panics") = what;
+        self.step();
         // On a terminal the line that redraws itself says so, and a log line would run into it.
         if !stderr().is_terminal() {
             tracing::info!(step = what, "next step");
@@ -108,7 +112,26 @@ impl Progress {
         (self.parts.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
-    fn total(&self) -> u64 {
+    /// What is being done now.
+    #[must_use]
+    pub fn doing_now(&self) -> &'static str {
+        *self.doing.lock().expect("no holder panics")
+    }
+
+    /// Says that the work gets on, where nothing else is counted.
+    pub fn step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Grows as long as the work gets on.
+    #[must_use]
+    pub fn moved(&self) -> u64 {
+        let counts = [&self.done, &self.wanted, &self.steps];
+        self.total() + counts.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>()
+    }
+
+    /// Different records read.
+    pub fn total(&self) -> u64 {
         self.seen.iter().map(|count| count.load(Ordering::Relaxed)).sum()
     }
 

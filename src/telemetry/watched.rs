@@ -23,7 +23,7 @@ use crate::telemetry::table::{self, Metric};
 use crate::telemetry::textfile;
 
 /// Longest time that the end of a run waits for the file or the gateway.
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(3);
 
 /// Where this process tells how its runs go. Clones tell the same.
 #[derive(Clone, Debug)]

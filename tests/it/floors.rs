@@ -24,6 +24,10 @@ const DOORS: &[(&str, &[&str])] = &[
     ("clap", &["cli/"]),
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/manual.rs"]),
+    ("tokio_cron_scheduler", &["daemon/wake.rs"]),
+    ("croner", &["daemon/schedule/"]),
+    ("chrono_tz", &["daemon/schedule/"]),
+    ("rustix", &["daemon/notify.rs"]),
     ("redb", &["backup/index.rs"]),
     ("axum", &["telemetry/status.rs"]),
     ("hyper", &["telemetry/status.rs"]),
@@ -34,8 +38,8 @@ const DOORS: &[(&str, &[&str])] = &[
     ("opentelemetry_sdk", &["telemetry/otlp.rs"]),
     ("prometheus_client", &["telemetry/text.rs"]),
     ("tracing_journald", &["telemetry/logs.rs"]),
-    ("tracing_opentelemetry", &["telemetry/logs.rs"]),
-    ("tracing_subscriber", &["telemetry/logs.rs"]),
+    ("tracing_opentelemetry", &["telemetry/otlp.rs"]),
+    ("tracing_subscriber", &["telemetry/logs.rs", "telemetry/otlp.rs"]),
     ("indicatif", &["telemetry/", "cli/show.rs"]),
 ];
 

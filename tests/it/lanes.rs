@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use asana_backup::asana::{PaceOptions, Pacer};
-use asana_backup::backup::Outcome;
+use asana_backup::backup::{Outcome, Walk};
 use asana_backup::resources;
 use asana_simulator::{EventsPlan, Options, Size};
 use chrono::TimeDelta;
@@ -241,6 +241,43 @@ async fn what_nobody_tells_is_found_within_a_week_and_a_run() {
         let age = last.committed_at - last.tables[resource.table].proof.as_of;
         assert!(age <= chrono::Duration::days(7), "{} is proven as of {age} ago", resource.table);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_asked_for_twice_is_walked_once_and_runs_asked_for_nothing_walk_nothing() {
+    let mut world = LANES[0].world(7).await;
+    world.walk = Walk::Nothing;
+    tokio::time::sleep(Duration::from_hours(30)).await;
+    let quiet = world.run().await;
+    assert!(quiet.plan.contains("walk nothing"), "{}", quiet.plan);
+    world.walk = Walk::Share;
+    let shared = world.run().await;
+    assert!(shared.plan.contains("30 of 168 slices"), "{}", shared.plan);
+    let again = world.run().await;
+    assert!(again.plan.contains("walk nothing"), "{}", again.plan);
+    // Half a day is no reason to wait for the other half.
+    tokio::time::sleep(Duration::from_hours(12)).await;
+    let shared = world.run().await;
+    assert!(shared.plan.contains("12 of 168 slices"), "{}", shared.plan);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_walks_is_walked_after_two_weeks_whatever_was_asked_for() {
+    let mut world = LANES[0].world(7).await;
+    world.walk = Walk::Nothing;
+    world.simulator.lose_events(Some(1.0));
+    world.simulator.delete_story(&some(&world, "stories", 4));
+    let mut walks = Vec::new();
+    for day in 1..=15 {
+        tokio::time::sleep(Duration::from_hours(24) - Duration::from_mins(2)).await;
+        let outcome = world.run().await;
+        if !outcome.plan.contains("walk nothing") {
+            walks.push((day, outcome.plan));
+        }
+    }
+    assert!(matches!(&walks[..], [(14, plan)] if plan.contains("168 of 168")), "{walks:?}");
+    let last = world.repository().await.latest().await.expect("readable").expect("a snapshot").snapshot;
+    world.assert_table_equals_truth(last.number.0, "stories").await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use asana_backup::asana::Pacer;
+use asana_backup::backup::Walk;
 use asana_backup::error::ErrorKind;
 use asana_simulator::{Options, Size};
 
@@ -78,6 +79,28 @@ async fn other_terms_start_anew() {
     assert_eq!(outcome.snapshot.0, 1);
     world.assert_table_equals_truth(1, "projects").await;
     assert!(world.rows(1, "tasks").await.is_empty(), "what the other run read does not count");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_share_that_was_killed_is_walked_on_by_whoever_comes_next_and_never_passed_off_as_one() {
+    for (after, goes_on) in [(Walk::Nothing, true), (Walk::WhenDue, true), (Walk::Everything, false)] {
+        let mut world = World::new(slow());
+        world.run().await;
+        (world.full, world.walk) = (false, Walk::Share);
+        tokio::time::sleep(Duration::from_hours(24)).await;
+        assert!(tokio::time::timeout(Duration::from_secs(90), world.try_run_now()).await.is_err());
+        world.walk = after.clone();
+        let outcome = world.run().await;
+        assert_eq!(outcome.plan.contains("24 of 168 slices"), goes_on, "{after:?}: {}", outcome.plan);
+    }
+    let mut world = World::new(slow());
+    world.run().await;
+    (world.full, world.walk) = (false, Walk::Nothing);
+    tokio::time::sleep(Duration::from_hours(24)).await;
+    assert!(tokio::time::timeout(Duration::from_secs(25), world.try_run_now()).await.is_err());
+    world.walk = Walk::Share;
+    let outcome = world.run().await;
+    assert!(outcome.plan.contains("24 of 168 slices"), "{}", outcome.plan);
 }
 
 /// Whatever snapshots a first copy commits, each row is counted in one of them.

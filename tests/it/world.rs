@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use asana_backup::asana::{
     Answer, Client, ClientOptions, PaceOptions, Pacer, RetryOptions, Token, Transport, transport_in_process,
 };
-use asana_backup::backup::{self, Outcome};
+use asana_backup::backup::{self, Outcome, Walk};
 use asana_backup::clock::Clock;
 use asana_backup::config::Filters;
 use asana_backup::encode;
@@ -41,6 +41,8 @@ pub(crate) struct World {
     pub(crate) open_bytes: usize,
     /// Whether runs walk everything, as most promises want.
     pub(crate) full: bool,
+    /// How much they walk if not.
+    pub(crate) walk: Walk,
     pub(crate) holder: String,
     pub(crate) accept_deletions: bool,
     pub(crate) commit_every: std::time::Duration,
@@ -93,6 +95,7 @@ impl World {
             filters: Filters::default(),
             open_bytes: 256 << 10,
             full: true,
+            walk: Walk::WhenDue,
             holder: "tests".to_owned(),
             accept_deletions: true,
             commit_every: std::time::Duration::from_secs(3_600),
@@ -179,7 +182,7 @@ impl World {
             filters: self.filters.clone(),
             id: RunId(ulid::Ulid::from_parts(milliseconds, u128::from(dice.below(u64::MAX)))),
             holder: self.holder.clone(),
-            full: self.full,
+            walk: if self.full { Walk::Everything } else { self.walk.clone() },
             accept_deletions: self.accept_deletions,
             reconcile: chrono::Duration::days(7),
             commit_every: self.commit_every,

@@ -1,0 +1,70 @@
+//! The verb `daemon`: begins jobs when they are due, until SIGTERM or SIGINT.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::arguments::{Arguments, DaemonArguments};
+use crate::cli::chosen;
+use crate::config::Config;
+use crate::daemon::{self, Board, Daemon, Notify, Outside, State, Waker};
+use crate::error::Result;
+use crate::telemetry::{Metrics, Outlets, StatusServer, Told};
+
+/// Serves until it is stopped; ends by itself only where the settings are unusable.
+pub(super) async fn serve(
+    arguments: &Arguments,
+    typed: &DaemonArguments,
+    metrics: &Metrics,
+    stop: &CancellationToken,
+) -> Result<u8> {
+    // From here on SIGHUP does not end the process.
+    let (waker, calls) = Waker::start().await?;
+    let config = Config::find(arguments.config.as_deref())?;
+    let outside = Outside::real().telling(Outlets::new(&config.metrics, metrics.clone())?);
+    let board = Board::new(outside.clock().clone());
+    let mut server = JoinSet::new();
+    if let Some(status) = StatusServer::bind(&config.status, told(metrics, &board)).await? {
+        tracing::info!(address = status.address().map(tracing::field::display), "the status server listens");
+        server.spawn(status.serve(stop.clone()));
+    }
+    let folder = typed.state.clone().or_else(state_folder);
+    if folder.is_none() {
+        tracing::warn!("no folder for state is named: verifying begins anew with each start; set --state");
+    }
+    let again = arguments.clone();
+    let done = daemon::run(Daemon {
+        outside,
+        settings: Box::new(move || chosen::settings(&again)),
+        calls,
+        stop: stop.clone(),
+        notify: Notify::from_environment(),
+        board,
+        state: State::open(folder),
+    })
+    .await;
+    waker.stop().await;
+    done.map(|()| 0)
+}
+
+/// What the status server tells.
+fn told(metrics: &Metrics, board: &Board) -> Told {
+    let (health, board) = (Arc::clone(board.health()), board.clone());
+    let describe = Arc::new(move || serde_json::to_value(board.status()).unwrap_or_default());
+    Told { metrics: metrics.clone(), health, describe }
+}
+
+/// The folder for what is remembered on this machine: systemd's, else the user's.
+fn state_folder() -> Option<PathBuf> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|text| text.starts_with('/'));
+    // systemd may name several, with colons between them.
+    let of_systemd = variable("STATE_DIRECTORY").and_then(|text| text.split(':').next().map(PathBuf::from));
+    let of_user = || {
+        let base = variable("XDG_STATE_HOME").map(PathBuf::from);
+        let base = base.or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".local/state")));
+        base.map(|base| base.join("asana-backup"))
+    };
+    of_systemd.or_else(of_user)
+}

@@ -1,0 +1,278 @@
+//! The verb `status`: how current a copy is, what it grew by, what it lacks, and who works on it.
+//!
+//! Rule: it reads the repository and asks Asana nothing, so it may be run at any time, from anywhere.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::backup;
+use crate::cli::arguments::Arguments;
+use crate::cli::{chosen, show};
+use crate::clock::Clock;
+use crate::config::{Config, ScheduleSettings};
+use crate::daemon::{Kind, Last, Times, open};
+use crate::error::Result;
+use crate::model::{Gap, Hash, Snapshot, SnapshotNumber, TableState};
+use crate::repository::{Repository, TableObjects};
+
+/// The exit code of a late copy, where it was asked for.
+const LATE: u8 = 1;
+/// How many of the last runs are told.
+const RUNS: usize = 10;
+
+/// What is told of one repository.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    /// The organization's name, or the repository's URL.
+    pub(super) name: String,
+    pub(super) repository: String,
+    pub(super) organization: String,
+    /// The newest snapshot; none before the first.
+    pub(super) snapshot: Option<SnapshotNumber>,
+    pub(super) committed_at: Option<DateTime<Utc>>,
+    /// The moment up to which the copy speaks for what changed.
+    pub(super) changed_until: Option<DateTime<Utc>>,
+    /// Seconds since then.
+    pub(super) age_seconds: Option<i64>,
+    /// Whether a first copy, or another long run, has committed a part of what it reads.
+    pub(super) unfinished: bool,
+    /// The newest snapshot in which every table is proven complete.
+    pub(super) complete_snapshot: Option<SnapshotNumber>,
+    /// When backups are scheduled; none where they are turned off.
+    pub(super) schedule: Option<String>,
+    pub(super) late_from: Option<DateTime<Utc>>,
+    pub(super) late: bool,
+    pub(super) gaps: u64,
+    pub(super) accepted_gaps: u64,
+    pub(super) held_deletions: u64,
+    pub(super) claim: Option<Held>,
+    /// The last runs, the newest first.
+    pub(super) runs: Vec<Run>,
+}
+
+/// Who works on the repository, or did and left no snapshot.
+#[derive(Debug, Serialize)]
+pub(super) struct Held {
+    pub(super) holder: String,
+    pub(super) run: String,
+    pub(super) claimed_at: DateTime<Utc>,
+    pub(super) alive_at: DateTime<Utc>,
+    /// Whether that is too long ago for a run that lives.
+    pub(super) dead: bool,
+}
+
+/// One run that committed, and what the copy grew by.
+#[derive(Debug, Serialize)]
+pub(super) struct Run {
+    pub(super) snapshot: SnapshotNumber,
+    pub(super) run: String,
+    pub(super) plan: String,
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) committed_at: DateTime<Utc>,
+    pub(super) complete: bool,
+    pub(super) gaps: u64,
+    pub(super) requests: u64,
+    pub(super) rows: u64,
+    pub(super) parts: u64,
+    pub(super) bytes: u64,
+    /// Against the snapshot before; none for the first that is told.
+    pub(super) rows_grown: Option<i64>,
+    pub(super) bytes_grown: Option<i64>,
+}
+
+/// Tells the state of each repository.
+pub(super) async fn status(arguments: &Arguments, fail_if_late: bool) -> Result<u8> {
+    let clock = Clock::wall();
+    let mut code = 0;
+    for (name, url, settings) in chosen::repositories(arguments)? {
+        let repository = open::repository(&url, &settings).await?;
+        let report = report(&name, &repository, &schedule(arguments, &name)?, clock.now()).await?;
+        if report.late && fail_if_late {
+            code = LATE;
+        }
+        if arguments.json() { show::json(&report)? } else { show::line(report.text()) }
+    }
+    Ok(code)
+}
+
+/// The schedule of an organization of the settings; of one that they do not name, the usual one.
+fn schedule(arguments: &Arguments, name: &str) -> Result<ScheduleSettings> {
+    if arguments.repository.is_some() {
+        return Ok(ScheduleSettings::default());
+    }
+    let config = Config::find(arguments.config.as_deref())?;
+    Ok(match config.organizations.get(name) {
+        Some(organization) => config.schedule.with(&organization.schedule),
+        None => config.schedule,
+    })
+}
+
+async fn report(
+    name: &str,
+    repository: &Repository,
+    schedule: &ScheduleSettings,
+    now: DateTime<Utc>,
+) -> Result<Report> {
+    let times = Times::of(Kind::Backup, schedule, repository.organization())?;
+    let last = Last::of(repository).await?;
+    let newest = last.snapshot.as_ref();
+    let gaps: Vec<Gap> = match newest {
+        Some(snapshot) => repository.list(snapshot.gaps).await?,
+        None => Vec::new(),
+    };
+    // Nothing is late that never was: that a first copy is missing shows by itself.
+    let late_from = last.backup.and_then(|last| times.as_ref()?.late_from(last));
+    Ok(Report {
+        name: name.to_owned(),
+        repository: repository.store().url().to_owned(),
+        organization: repository.organization().to_owned(),
+        snapshot: newest.map(|snapshot| snapshot.number),
+        committed_at: newest.map(|snapshot| snapshot.committed_at),
+        changed_until: last.backup,
+        age_seconds: last.backup.map(|until| (now - until).num_seconds()),
+        unfinished: last.unfinished,
+        complete_snapshot: repository.latest_complete().await?.map(|one| one.snapshot.number),
+        schedule: times.map(|times| format!("{} {}", times.expression(), schedule.timezone)),
+        late_from,
+        late: late_from.is_some_and(|from| from <= now),
+        gaps: gaps.len() as u64,
+        accepted_gaps: gaps.iter().filter(|gap| gap.is_accepted(now)).count() as u64,
+        held_deletions: newest.map_or(0, |snapshot| snapshot.held_count),
+        claim: held(repository, newest, now).await?,
+        runs: runs(repository).await?,
+    })
+}
+
+/// The claim on the newest snapshot, unless its run has ended.
+async fn held(
+    repository: &Repository,
+    newest: Option<&Snapshot>,
+    now: DateTime<Utc>,
+) -> Result<Option<Held>> {
+    let base = newest.map_or(SnapshotNumber(0), |snapshot| snapshot.number);
+    let Some(claim) = repository.claims(base).await?.pop() else { return Ok(None) };
+    let Some(alive_at) = backup::sign_of_life(repository, &claim).await? else { return Ok(None) };
+    Ok(Some(Held {
+        holder: claim.holder,
+        run: claim.run.to_string(),
+        claimed_at: claim.at,
+        alive_at,
+        dead: now - alive_at >= backup::PATIENCE,
+    }))
+}
+
+async fn runs(repository: &Repository) -> Result<Vec<Run>> {
+    let numbers = repository.snapshots().await?;
+    let mut known = HashMap::new();
+    let mut runs: Vec<Run> = Vec::new();
+    // One more than is told, to see what the oldest of them grew by.
+    let first = numbers.len().saturating_sub(RUNS + 1);
+    for number in numbers[first..].iter().copied() {
+        let snapshot = repository.snapshot(number).await?.snapshot;
+        let mut run = run(repository, &snapshot, &mut known).await?;
+        if let Some(before) = runs.last() {
+            let grown = |now: u64, before: u64| i64::try_from(i128::from(now) - i128::from(before)).ok();
+            run.rows_grown = grown(run.rows, before.rows);
+            run.bytes_grown = grown(run.bytes, before.bytes);
+        }
+        runs.push(run);
+    }
+    runs.reverse();
+    runs.truncate(RUNS);
+    Ok(runs)
+}
+
+/// Counts what a snapshot names. Lists that several name are read once.
+async fn run(
+    repository: &Repository,
+    snapshot: &Snapshot,
+    known: &mut HashMap<Hash, (u64, u64)>,
+) -> Result<Run> {
+    let (mut parts, mut bytes) = (0, 0);
+    for state in snapshot.tables.values() {
+        let (count, size) = match known.get(&state.objects) {
+            Some(sums) => *sums,
+            None => sums(repository, state).await?,
+        };
+        known.insert(state.objects, (count, size));
+        parts += count;
+        bytes += size;
+    }
+    let of_asana = snapshot.tables.iter().filter(|(name, _)| !name.starts_with('_'));
+    Ok(Run {
+        snapshot: snapshot.number,
+        run: snapshot.run.to_string(),
+        plan: snapshot.plan.clone(),
+        started_at: snapshot.started_at,
+        committed_at: snapshot.committed_at,
+        complete: snapshot.complete,
+        gaps: snapshot.gap_count,
+        requests: snapshot.requests.values().sum(),
+        rows: of_asana.map(|(_, state)| state.counts.rows).sum(),
+        parts,
+        bytes,
+        rows_grown: None,
+        bytes_grown: None,
+    })
+}
+
+async fn sums(repository: &Repository, state: &TableState) -> Result<(u64, u64)> {
+    let TableObjects { parts, deletes, .. } = repository.objects(state).await?;
+    let files = parts.iter().chain(&deletes);
+    Ok(files.fold((0, 0), |(count, bytes), file| (count + 1, bytes + file.bytes)))
+}
+
+impl Report {
+    fn text(&self) -> String {
+        let mut lines = vec![format!("{}: {}", self.name, self.currency())];
+        if let Some(number) = self.complete_snapshot.filter(|complete| Some(*complete) != self.snapshot) {
+            lines.push(format!("  the newest complete snapshot is {number}"));
+        }
+        if self.snapshot.is_some() && self.complete_snapshot.is_none() {
+            lines.push("  no snapshot is complete yet".to_owned());
+        }
+        if self.gaps > 0 {
+            let (gaps, new) = (self.gaps, self.gaps - self.accepted_gaps);
+            lines.push(format!("  {gaps} gaps, {new} of them not accepted; `asana-backup gaps` names each"));
+        }
+        if self.held_deletions > 0 {
+            let held = self.held_deletions;
+            lines
+                .push(format!("  {held} deletions are held back; `run --accept-deletions` lets them happen"));
+        }
+        if let Some(claim) = &self.claim {
+            let life = if claim.dead { "died" } else { "was last seen" };
+            let (holder, run, at) = (&claim.holder, &claim.run, show::moment(claim.alive_at));
+            lines.push(format!("  {holder} holds the claim with run {run}, which {life} at {at}"));
+        }
+        if !self.runs.is_empty() {
+            lines.push(format!("\n{}", show::runs(&self.runs)));
+        }
+        lines.join("\n")
+    }
+
+    /// How current the copy is.
+    fn currency(&self) -> String {
+        let (Some(number), Some(at), Some(age)) = (self.snapshot, self.changed_until, self.age_seconds)
+        else {
+            return "there is no snapshot yet".to_owned();
+        };
+        let minutes = age / 60;
+        let age = match minutes {
+            0..=119 => format!("{minutes} minutes"),
+            120..=2_879 => format!("{} hours", minutes / 60),
+            _ => format!("{} days", minutes / 1_440),
+        };
+        let against = match (&self.schedule, self.late_from) {
+            (None, _) => "backups are not scheduled".to_owned(),
+            (Some(schedule), Some(from)) if self.late => {
+                format!("LATE since {} by the schedule {schedule}", show::moment(from))
+            }
+            (Some(schedule), _) => format!("in time by the schedule {schedule}"),
+        };
+        let unfinished = if self.unfinished { ", of a run that goes on" } else { "" };
+        format!("snapshot {number}{unfinished} shows {}, {age} ago: {against}", show::moment(at))
+    }
+}

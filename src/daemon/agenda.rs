@@ -1,0 +1,245 @@
+//! What is due for one organization, and what came of it.
+//!
+//! Rule: a job that has begun is not due again before its next tick, whatever came of it: the next tick is the retry. No
+//! two jobs of one organization run at once. Whatever is turned off or missed, something walks: without reconciling
+//! jobs, or where they are late, backups walk the share that is due.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use crate::config::{Config, Organization};
+use crate::daemon::last::Last;
+use crate::daemon::schedule::{Kind, Times};
+use crate::daemon::status::{Ended, JobStatus, OrganizationStatus, Running};
+use crate::error::Result;
+
+/// How many of the next times are told.
+const UPCOMING: usize = 5;
+
+/// The jobs of one organization.
+#[derive(Debug)]
+pub(super) struct Agenda {
+    pub(super) organization: Arc<Organization>,
+    times: BTreeMap<Kind, Times>,
+    zone: String,
+    /// When each job last began. One that never did is due at once.
+    began: BTreeMap<Kind, DateTime<Utc>>,
+    /// When those began that succeeded.
+    succeeded: BTreeMap<Kind, DateTime<Utc>>,
+    /// Since when there is this agenda: nothing was late before.
+    since: DateTime<Utc>,
+    last: Last,
+    pub(super) running: Option<Running>,
+    ended: BTreeMap<Kind, Ended>,
+    /// Whether somebody wants a backup at once.
+    pub(super) wanted: bool,
+}
+
+/// The times of all jobs of an organization that are not turned off.
+pub(super) fn times(
+    config: &Config,
+    name: &str,
+    organization: &Organization,
+) -> Result<BTreeMap<Kind, Times>> {
+    let settings = config.schedule.with(&organization.schedule);
+    let mut all = BTreeMap::new();
+    for kind in Kind::ALL {
+        let times = Times::of(kind, &settings, &organization.gid)
+            .map_err(|error| error.doing(format!("read the schedule of {name}")))?;
+        all.extend(times.map(|times| (kind, times)));
+    }
+    Ok(all)
+}
+
+/// In words, when the jobs of an organization begin the next five times.
+pub(crate) fn upcoming(config: &Config, organization: &Organization, now: DateTime<Utc>) -> Result<String> {
+    let settings = config.schedule.with(&organization.schedule);
+    let times = times(config, &organization.gid, organization)?;
+    let mut words = Vec::new();
+    for kind in [Kind::Backup, Kind::Reconcile, Kind::Verify] {
+        let Some(times) = times.get(&kind) else {
+            words.push(format!("{kind}: never"));
+            continue;
+        };
+        let moments = times.upcoming(now, UPCOMING).into_iter();
+        let moments: Vec<_> = moments.map(|at| at.to_rfc3339_opts(SecondsFormat::Secs, true)).collect();
+        words.push(format!("{kind}: {} {}: {}", times.expression(), settings.timezone, moments.join(", ")));
+        words.extend(times.warning(now).filter(|_| kind == Kind::Backup));
+    }
+    Ok(format!("for the daemon\n         {}", words.join("\n         ")))
+}
+
+impl Agenda {
+    /// The agenda from `now` on. Nothing is known of earlier jobs, but when verifying last began.
+    pub(super) fn new(
+        config: &Config,
+        name: &str,
+        organization: Organization,
+        verified: Option<DateTime<Utc>>,
+        now: DateTime<Utc>,
+    ) -> Result<Self> {
+        Ok(Self {
+            times: times(config, name, &organization)?,
+            zone: config.schedule.with(&organization.schedule).timezone,
+            organization: Arc::new(organization),
+            began: BTreeMap::from([(Kind::Verify, verified.unwrap_or(now))]),
+            succeeded: BTreeMap::new(),
+            since: now,
+            last: Last::default(),
+            running: None,
+            ended: BTreeMap::new(),
+            wanted: false,
+        })
+    }
+
+    /// What another agenda of the same repository knows, with these settings.
+    pub(super) fn take_over(&mut self, before: Self) {
+        let same = self.organization.gid == before.organization.gid
+            && self.organization.repository == before.organization.repository;
+        self.running = before.running;
+        if same {
+            let Self { began, succeeded, since, last, ended, .. } = before;
+            (self.began, self.succeeded, self.since) = (began, succeeded, since);
+            (self.last, self.ended) = (last, ended);
+        }
+    }
+
+    /// Whether anything is known of the repository.
+    pub(super) fn is_new(&self) -> bool {
+        self.last.snapshot.is_none() && self.ended.is_empty()
+    }
+
+    /// Notes what the repository says of earlier jobs.
+    pub(super) fn note(&mut self, last: Last) {
+        let mut later = |kind: Kind, at: Option<DateTime<Utc>>, counts: bool| {
+            let Some(at) = at else { return };
+            let keep = |map: &mut BTreeMap<Kind, DateTime<Utc>>| {
+                let before = map.entry(kind).or_insert(at);
+                *before = at.max(*before);
+            };
+            keep(&mut self.succeeded);
+            if counts {
+                keep(&mut self.began);
+            }
+        };
+        // A run that has not finished goes on at once.
+        later(Kind::Backup, last.backup, !last.unfinished);
+        later(Kind::Reconcile, last.reconcile, true);
+        self.last = last;
+    }
+
+    /// The job that is due at `now`, and since when, unless one is running.
+    pub(super) fn due(&mut self, now: DateTime<Utc>) -> Option<(DateTime<Utc>, Kind)> {
+        if self.running.is_some() {
+            return None;
+        }
+        for (kind, began) in &mut self.began {
+            let Some(times) = self.times.get(kind) else { continue };
+            let believed = times.believed(*began, now);
+            if believed != *began {
+                tracing::warn!(job = %kind, last = %began, "the clock was set back: going on from now");
+                *began = believed;
+            }
+        }
+        let first_copy = self.last.snapshot.is_none();
+        let due = |kind: &Kind| -> Option<(DateTime<Utc>, Kind)> {
+            let times = self.times.get(kind)?;
+            let Some(began) = self.began.get(kind) else { return Some((DateTime::UNIX_EPOCH, *kind)) };
+            let begins = times.begins(*began)?;
+            (begins <= now).then_some((begins, *kind))
+        };
+        // There is nothing yet that could be walked again, or verified.
+        let kinds = if first_copy { &[Kind::Backup][..] } else { &Kind::ALL[..] };
+        let wanted = self.wanted.then_some((DateTime::UNIX_EPOCH, Kind::Backup));
+        wanted.or_else(|| kinds.iter().find_map(due))
+    }
+
+    /// Notes that a job begins.
+    pub(super) fn begin(&mut self, running: Running) {
+        let (kind, now) = (running.job, running.began_at);
+        self.began.insert(kind, now);
+        if kind == Kind::Reconcile {
+            // It reads what changed as well.
+            self.began.insert(Kind::Backup, now);
+        }
+        if kind != Kind::Verify {
+            self.wanted = false;
+        }
+        self.running = Some(running);
+    }
+
+    /// Notes what came of the running job.
+    pub(super) fn end(&mut self, ended: Ended, last: Option<Last>) {
+        let Some(running) = self.running.take() else { return };
+        let succeeded = ended.error.is_none();
+        if succeeded {
+            self.succeeded.insert(running.job, running.began_at);
+        }
+        self.ended.insert(running.job, ended);
+        if let Some(last) = last {
+            self.note(last);
+        }
+    }
+
+    /// Whether backups have to walk because nothing else does.
+    pub(super) fn backups_walk(&self, now: DateTime<Utc>) -> bool {
+        !self.times.contains_key(&Kind::Reconcile)
+            || self.late_from(Kind::Reconcile).is_some_and(|late| late <= now)
+    }
+
+    fn late_from(&self, kind: Kind) -> Option<DateTime<Utc>> {
+        let last = self.succeeded.get(&kind).copied().unwrap_or(self.since);
+        self.times.get(&kind)?.late_from(last)
+    }
+
+    /// What a person should know of the schedule.
+    pub(super) fn warning(&self, now: DateTime<Utc>) -> Option<String> {
+        match self.times.get(&Kind::Backup) {
+            Some(times) => times.warning(now),
+            None => {
+                Some("backups are turned off: nothing is read by itself but by reconciling jobs".to_owned())
+            }
+        }
+    }
+
+    /// The moment at which a job begins next.
+    pub(super) fn next(&self) -> Option<(DateTime<Utc>, Kind)> {
+        let moments = self.times.iter().filter_map(|(kind, times)| {
+            let began = self.began.get(kind).copied().unwrap_or(self.since);
+            Some((times.begins(began)?, *kind))
+        });
+        moments.min()
+    }
+
+    pub(super) fn status(&self, now: DateTime<Utc>) -> OrganizationStatus {
+        let jobs = self.times.iter().map(|(kind, times)| {
+            let next = match self.began.get(kind) {
+                Some(began) => times.begins(*began),
+                None => Some(now),
+            };
+            let status = JobStatus {
+                schedule: times.expression().to_owned(),
+                timezone: self.zone.clone(),
+                interval_seconds: times.interval(now).map(|interval| interval.num_seconds()),
+                next,
+                succeeded_at: self.succeeded.get(kind).copied(),
+                late_from: self.late_from(*kind),
+                late: false,
+                last: self.ended.get(kind).cloned(),
+            };
+            (*kind, status)
+        });
+        OrganizationStatus {
+            gid: self.organization.gid.clone(),
+            jobs: jobs.collect(),
+            running: self.running.clone(),
+            snapshot: self.last.snapshot.as_ref().map(|snapshot| snapshot.number.0),
+            committed_at: self.last.snapshot.as_ref().map(|snapshot| snapshot.committed_at),
+            changed_until: self.last.backup,
+            age_seconds: None,
+            late: false,
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! Trying what lies outside: the token, and the repository.
+//!
+//! Rule: a trial takes a moment only, and what comes of it stops nothing: the next tick tries again.
+
+use std::time::Duration;
+
+use crate::asana::Answer;
+use crate::config::{Config, Organization};
+use crate::daemon::Outside;
+use crate::daemon::last::Last;
+use crate::error::{Error, ErrorKind, Result};
+use crate::repository::Repository;
+
+/// How long a trial takes at most.
+const TRIED_FOR: Duration = Duration::from_secs(20);
+
+/// Asks who the token is.
+pub(super) async fn token(outside: &Outside, config: &Config, organization: &Organization) -> Result<()> {
+    patiently(async {
+        match outside.client(config, organization)?.get("getUser", "/users/me", &[]).await? {
+            Answer::Found(_) => Ok(()),
+            Answer::Refused(refusal) => Err(Error::new(ErrorKind::Denied, refusal.to_string())),
+        }
+    })
+    .await
+}
+
+/// What the repository says of the runs before. Where there is none yet, there were none.
+pub(super) async fn last(outside: &Outside, organization: &Organization) -> Result<Last> {
+    patiently(async {
+        match Repository::open(outside.store(organization).await?).await {
+            Ok(repository) => Last::of(&repository).await,
+            Err(error) if error.kind() == ErrorKind::Config => Ok(Last::default()),
+            Err(error) => Err(error),
+        }
+    })
+    .await
+}
+
+async fn patiently<T>(trial: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::time::timeout(TRIED_FOR, trial).await.unwrap_or_else(|_| {
+        let seconds = TRIED_FOR.as_secs();
+        Err(Error::new(ErrorKind::Unavailable, format!("no answer within {seconds} s"))
+            .remedy("none is needed if it passes: the next tick tries again"))
+    })
+}
