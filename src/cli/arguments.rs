@@ -166,12 +166,15 @@ pub(super) struct HowArguments {
     pub(super) gaps_exit_code: u8,
 }
 
-/// Where a daemon keeps what it remembers.
+/// Who a daemon is, and where it keeps what it remembers.
 #[derive(Clone, Debug, Default, clap::Args)]
 pub(super) struct DaemonArguments {
     /// The folder for when it last verified; without it $STATE_DIRECTORY, else ~/.local/state/asana-backup
     #[arg(long, value_name = "FOLDER")]
     pub(super) state: Option<PathBuf>,
+    /// Claim in this name; the claim of a dead run of the same name is taken over at once
+    #[arg(long, env = "ASANA_BACKUP_HOLDER", value_name = "NAME")]
+    pub(super) holder: Option<String>,
 }
 
 /// What can be done about gaps.

@@ -9,8 +9,8 @@ mod chosen;
 #[cfg(feature = "demo")]
 mod demo;
 mod gaps;
-mod serve;
 mod manual;
+mod serve;
 mod show;
 mod status;
 mod verbs;

@@ -34,10 +34,14 @@ pub(super) async fn serve(
     if folder.is_none() {
         tracing::warn!("no folder for state is named: verifying begins anew with each start; set --state");
     }
-    let again = arguments.clone();
+    let (again, holder) = (arguments.clone(), typed.holder.clone());
     let done = daemon::run(Daemon {
         outside,
-        settings: Box::new(move || chosen::settings(&again)),
+        settings: Box::new(move || {
+            let (mut config, chosen) = chosen::settings(&again)?;
+            config.run.holder = holder.clone().or(config.run.holder);
+            Ok((config, chosen))
+        }),
         calls,
         stop: stop.clone(),
         notify: Notify::from_environment(),

@@ -98,13 +98,18 @@ def boot(root, place, script):
     command = ["systemd-nspawn", "--quiet", f"--directory={root}", "--volatile=overlay", "--register=no", "--keep-unit"]
     command += [f"--machine=asana-backup-{os.getpid()}", f"--bind={place}:/results", *binds]
     command += ["--console=pipe", "--boot", "systemd.wants=check.service"]
-    booted = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BOOT)
+    try:
+        booted = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=BOOT)
+        console = booted.stdout[-3000:] + booted.stderr[-3000:]
+    except subprocess.TimeoutExpired:
+        # What was noted until then says where it stuck.
+        console = f"the boot took longer than {BOOT} s"
     log = place / "log"
     errors = (place / "errors").read_text() if (place / "errors").exists() else ""
-    hold(log.exists(), f"nothing was noted:\n{booted.stdout[-3000:]}{booted.stderr[-3000:]}{errors}")
+    hold(log.exists(), f"nothing was noted:\n{console}\n{errors}")
     noted = dict(line.split(" ", 1) for line in log.read_text().splitlines())
     journal = (place / "journal").read_text() if (place / "journal").exists() else ""
-    return noted, f"{errors[-3000:]}\n{journal[-6000:]}"
+    return noted, f"{console}\n{errors[-3000:]}\n{journal[-6000:]}"
 
 
 def expect(noted, more, name, **wanted):
