@@ -172,7 +172,11 @@ fn of_listing(plan: &Plan, facts: &Facts, resource: &Resource, listing: &Listing
     // Without the organization's events, nothing else says what is new at the top.
     let roots = plan.walk != Walked::Nothing || plan.changes != Source::WorkspaceEvents;
     match listing.below {
-        Below::Organization if roots => rows(resource.table) / 100 + 1,
+        Below::Organization if roots => {
+            let pages = rows(resource.table) / 100 + 1;
+            // One of several pages is listed again after a walk.
+            if plan.walk != Walked::Nothing && pages > 1 { 2 * pages } else { pages }
+        }
         Below::Organization => 0,
         Below::Table(above) => {
             let (share, of) = match plan.walk {
