@@ -53,6 +53,8 @@ struct Holding {
 impl Work<'_> {
     /// Commits the finished run.
     pub(super) async fn commit(&mut self) -> Result<Outcome> {
+        // Stopped from here on, nothing is asked again.
+        self.flush().await?;
         let Holding { held, last } = self.hold_or_take_out().await?;
         let (committed, sums) = self.commit_snapshot(held, last, true).await?;
         let dangling = self.walk.findings().dangling;
@@ -102,18 +104,19 @@ impl Work<'_> {
         Ok(Holding { held: held.into_iter().collect(), last: self.stage.take_out().await? })
     }
 
-    /// What of `before` is held still: all, or, after a walk of everything, what that has not met again.
+    /// What of `before` is held still: what this run has not met again.
     fn still_held(&self, before: &Names) -> Result<Names> {
-        let everything = self.planned.as_ref().is_some_and(|planned| planned.everything.is_some());
-        if !everything || before.is_empty() {
-            return Ok(before.clone());
+        let mut held = Names::new();
+        for (table, key) in before {
+            let is_back = match resources::by_table(table) {
+                Some(resource) => self.stage.is_met(resource, key)?,
+                None => false,
+            };
+            if !is_back {
+                held.insert((table.clone(), key.clone()));
+            }
         }
-        let mut unmet = Names::new();
-        for resource in resources::ALL.iter().copied() {
-            let missing = self.stage.missing(resource)?.into_iter();
-            unmet.extend(missing.map(|row| (resource.table.to_owned(), row.key.into())));
-        }
-        Ok(before & &unmet)
+        Ok(held)
     }
 
     /// Says in a gap for each table what of it is held back. More than before is news, whoever accepted the gap.

@@ -25,8 +25,10 @@ use crate::resources::{self, Below};
 const ROUNDS: usize = 5;
 /// Gaps that a run asks about again when it walks nothing: there may be very many, and an hour is not long.
 const GAPS_ASKED: usize = 500;
-/// What overlaps with the moment from which changes are asked for with `modified_since`: clocks differ.
-const MARGIN: Duration = Duration::minutes(2);
+/// Projects that are asked whether the token may listen to them: some may have gone since they were read.
+const PROJECTS_ASKED: usize = 10;
+const WORKSPACE_EVENTS: &str = "workspace events";
+const PROJECT_EVENTS: &str = "project events";
 
 /// Backs up one organization.
 pub(super) async fn run(run: &Run) -> Result<Outcome> {
@@ -123,7 +125,21 @@ async fn settle(work: &mut Work<'_>) -> Result<()> {
     }
     work.begin(Phase::Settle, Vec::new()).await?;
     ask_gaps_again(work).await?;
-    removal::settle(work).await
+    settle_absent(work).await
+}
+
+/// Settles what is missing. That may take so long that the streams are listened to meanwhile: what they told then would
+/// be lost with the next token.
+async fn settle_absent(work: &mut Work<'_>) -> Result<()> {
+    let walked = work.planned.as_ref().is_some_and(Planned::walks);
+    for _ in 0..ROUNDS {
+        removal::settle(work).await?;
+        if !work.walk.has_heard() {
+            break;
+        }
+        listen(work, walked).await?;
+    }
+    Ok(())
 }
 
 /// Asks once more what no run could read, unless this one has asked already.
@@ -210,8 +226,8 @@ async fn facts(work: &mut Work<'_>) -> Result<Facts> {
     }
     let before = |lane: &str| base.as_ref().and_then(|base| base.token.probes.get(lane)).cloned();
     facts.workspace_events = match poll(work).await? {
-        Ok(_) => work.probed("workspace events", "allowed".to_owned()).await?,
-        Err(refusal) => work.probed("workspace events", format!("refused: {refusal}")).await?,
+        Ok(_) => work.probed(WORKSPACE_EVENTS, "allowed".to_owned())?,
+        Err(refusal) => work.probed(WORKSPACE_EVENTS, format!("refused: {refusal}"))?,
     };
     if facts.workspace_events {
         facts.search = before("search").is_none_or(|answer| answer == "allowed");
@@ -219,7 +235,8 @@ async fn facts(work: &mut Work<'_>) -> Result<Facts> {
     }
     let walk = work.walk.clone();
     facts.search = work.go(|told| async move { walk.may_search(&told).await }).await?;
-    facts.project_events = facts.search && may_hear_projects(work, base.as_ref()).await?;
+    let walks = facts.everything.is_some() || !facts.slices.is_empty();
+    facts.project_events = facts.search && may_hear_projects(work, base.as_ref(), walks).await?;
     Ok(facts)
 }
 
@@ -286,25 +303,29 @@ async fn hear_projects(work: &mut Work<'_>, cursors: Vec<Cursor>) -> Result<()> 
     Ok(())
 }
 
-/// Whether the token may listen to a project: asks one. Before the first copy there is none to ask.
-async fn may_hear_projects(work: &mut Work<'_>, base: Option<&Snapshot>) -> Result<bool> {
+/// Whether the token may listen to a project: asks one. Before the first copy there is none to ask. A no is believed
+/// until a run walks: plans change.
+async fn may_hear_projects(work: &mut Work<'_>, base: Option<&Snapshot>, walks: bool) -> Result<bool> {
     let Some(base) = base else { return Ok(true) };
-    if let Some(answer) = base.token.probes.get("project events")
+    if let Some(answer) = base.token.probes.get(PROJECT_EVENTS)
         && base.token.gid == work.token.gid
         && answer != "allowed"
+        && !walks
     {
-        work.probed("project events", answer.clone()).await?;
-        return Ok(false);
+        return work.probed(PROJECT_EVENTS, answer.clone());
     }
     let projects = resources::by_table("projects").expect("a table");
     work.load(projects).await?;
-    let Some(one) = work.stage.rows(projects)?.into_iter().next() else { return Ok(false) };
-    let cursors = work.walk.cursors();
-    work.walk.listen(vec![one.key], cursors);
-    match poll(work).await? {
-        Ok(_) => work.probed("project events", "allowed".to_owned()).await,
-        Err(refusal) => Ok(work.probed("project events", format!("refused: {refusal}")).await?),
+    for one in work.stage.rows(projects)?.into_iter().take(PROJECTS_ASKED) {
+        work.walk.listen(vec![one.key], Vec::new());
+        match poll(work).await? {
+            Ok(_) => return work.probed(PROJECT_EVENTS, "allowed".to_owned()),
+            // It went, which says nothing of others.
+            Err(refusal) if refusal.status == 404 => {}
+            Err(refusal) => return work.refused(PROJECT_EVENTS, &refusal),
+        }
     }
+    Ok(false)
 }
 
 /// Asks every stream; says which told of something.
@@ -362,15 +383,19 @@ async fn sweep(work: &mut Work<'_>) -> Result<()> {
 
 /// Reads what changed since the last run, and during this one.
 async fn changes(work: &mut Work<'_>) -> Result<()> {
+    // What comes after it is read like this too.
+    work.walk.aim(Reach::Changed, Lane::Changes);
     if work.walk.phase() > Some(Phase::Changes) {
         return Ok(());
     }
     work.run.progress.doing("read what changed");
-    work.walk.aim(Reach::Changed, Lane::Changes);
     let planned = work.planned.clone().expect("a run plans first");
     let walked = planned.walks();
     let mut first = removal::held_units(work).await?;
-    if !walked && planned.changes != Source::WorkspaceEvents {
+    if walked {
+        // Pages are positions: what went from one of them may have hidden a record of the next.
+        first.extend(work.take_paged());
+    } else if planned.changes != Source::WorkspaceEvents {
         let mut roots = Unit::roots(work.walk.organization(), work.walk.scope());
         // Those that a backfill has read need not be read twice.
         roots.retain(|unit| !work.is_listed(unit.resource, work.walk.organization()));
@@ -401,7 +426,9 @@ async fn listen(work: &mut Work<'_>, walked: bool) -> Result<()> {
             Ok(lively) => lively,
             Err(refusal) => {
                 tracing::warn!(%refusal, "the event streams do not answer");
-                work.probed("project events", format!("refused: {refusal}")).await?;
+                let planned = work.planned.as_ref().map(|planned| planned.changes);
+                let by_project = planned == Some(Source::ProjectEvents);
+                work.refused(if by_project { PROJECT_EVENTS } else { WORKSPACE_EVENTS }, &refusal)?;
                 break;
             }
         };
@@ -436,7 +463,7 @@ async fn listen(work: &mut Work<'_>, walked: bool) -> Result<()> {
 
 /// Searches for what was modified; where that is refused, lists it.
 async fn ask_modified(work: &mut Work<'_>) -> Result<()> {
-    let since = work.since(crawl::OVERLAP);
+    let since = work.since();
     let walk = work.walk.clone();
     let allowed = work.go(|told| async move { walk.modified(since, &told).await }).await?;
     work.drain().await?;
@@ -445,7 +472,7 @@ async fn ask_modified(work: &mut Work<'_>) -> Result<()> {
 
 /// Lists what was modified: in each project, of each user, and all subtasks, of which nothing else tells.
 async fn list_modified(work: &mut Work<'_>) -> Result<()> {
-    let units = modified_units(work, work.since(MARGIN)).await?;
+    let units = modified_units(work, work.since()).await?;
     work.want(units).await?;
     work.drain().await
 }
@@ -478,11 +505,12 @@ pub(super) async fn modified_units(
 }
 
 impl Work<'_> {
-    /// The moment from which changes are asked for.
-    fn since(&self, margin: Duration) -> chrono::DateTime<chrono::Utc> {
+    /// The moment from which changes are asked for: a while before the last run began, since clocks differ, and an index
+    /// lags.
+    fn since(&self) -> chrono::DateTime<chrono::Utc> {
         let everything = self.planned.as_ref().is_some_and(|planned| planned.everything.is_some());
         let base = self.base.as_ref().filter(|_| !everything).map(|base| base.snapshot.changed_until);
-        base.unwrap_or(self.started_at) - margin
+        base.unwrap_or(self.started_at) - crawl::OVERLAP
     }
 
     /// Begins a stage with `units`, unless it had begun before a crash.
@@ -492,10 +520,18 @@ impl Work<'_> {
     }
 
     /// Notes what the probe of a lane answered; says whether it is allowed.
-    async fn probed(&mut self, lane: &str, answer: String) -> Result<bool> {
+    fn probed(&mut self, lane: &str, answer: String) -> Result<bool> {
         let allowed = answer == "allowed";
         self.step(crawl::Step::Probe(lane.to_owned(), answer))?;
         Ok(allowed)
+    }
+
+    /// Notes that a lane was refused, where Asana has said so: what does not answer today may do so tomorrow.
+    fn refused(&mut self, lane: &str, refusal: &Refusal) -> Result<bool> {
+        match refusal.status {
+            402 | 403 | 451 => self.probed(lane, format!("refused: {refusal}")),
+            _ => Ok(false),
+        }
     }
 
     /// Sets the time of the next commit of a first copy.

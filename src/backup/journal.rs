@@ -241,6 +241,7 @@ pub(super) async fn read(repository: &Repository, run: &RunId, segment: u64) -> 
 fn unpack(bytes: &[u8]) -> Result<Vec<Entry>> {
     let garbled = |cause: &dyn std::fmt::Display| {
         Error::new(ErrorKind::Corrupt, format!("the journal is garbled: {cause}"))
+            .remedy("`run --full` starts anew, without it")
     };
     let plain = zstd::stream::decode_all(bytes).map_err(|cause| garbled(&cause))?;
     let entries = serde_json::Deserializer::from_slice(&plain).into_iter();

@@ -155,12 +155,14 @@ async fn list_again(work: &mut Work<'_>, resource: &'static Resource) -> Result<
         |row: &Missing| row.parent.as_ref().filter(|parent| work.is_listed(resource, parent)).cloned();
     let parents: BTreeSet<Box<str>> = missing.iter().filter_map(is_listed).collect();
     let units = parents.iter().flat_map(|parent| Unit::proving(resource, parent)).collect();
+    // Refused this time, there is no second listing.
+    parents.iter().for_each(|parent| work.forget_listed(resource, parent));
     let asked_at = work.run.clock.now();
     work.want(units).await?;
     work.drain().await?;
     for row in work.stage.missing(resource)? {
         let Some(parent) = &row.parent else { continue };
-        if parents.contains(parent) {
+        if parents.contains(parent) && work.is_listed(resource, parent) {
             work.stage.gone(resource, &row.key, asked_at, "absent from two complete listings")?;
         } else if is_orphan(work, resource, parent)? {
             work.stage.gone(resource, &row.key, asked_at, "what it hung below is not there")?;

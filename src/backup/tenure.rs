@@ -39,11 +39,15 @@ pub(super) async fn begin(run: &Run, base: Option<&Committed>, terms: &Terms) ->
         wait_your_turn(run, last, now).await?;
     }
     let unfinished = base.filter(|base| base.snapshot.continues.is_some()).map(|base| base.snapshot.run);
-    let before = claims.last().map(|claim| claim.run).or(unfinished);
-    let tenure = match before {
-        Some(before) => look_back(run, base, terms, before).await?,
-        None => Tenure { run: run.id, segments: 0, resumed: None, heard: Vec::new() },
-    };
+    let mut tenure = Tenure { run: run.id, segments: 0, resumed: None, heard: Vec::new() };
+    for before in claims.iter().rev().map(|claim| claim.run).chain(unfinished) {
+        // One that died before it had kept anything took nothing over from those before it either.
+        let segments = journal::segments(&run.repository, &before).await?;
+        if segments > 0 {
+            tenure = look_back(run, base, terms, before, segments).await?;
+            break;
+        }
+    }
     let attempt = u32::try_from(claims.len() + 1)
         .map_err(|_| Error::new(ErrorKind::Corrupt, format!("snapshot {number} was claimed too often")))?;
     claim(run, tenure.run, number, attempt).await?;
@@ -95,11 +99,13 @@ async fn wait_your_turn(run: &Run, last: &Claim, now: DateTime<Utc>) -> Result<(
 /// When the run of a claim last gave a sign of life; none once it has ended by itself.
 pub async fn sign_of_life(repository: &Repository, claim: &Claim) -> Result<Option<DateTime<Utc>>> {
     let segments = journal::segments(repository, &claim.run).await?;
-    let mut alive_at = claim.at;
+    let (mut alive_at, mut has_ended) = (claim.at, false);
     if segments > 0 {
         for entry in journal::read(repository, &claim.run, segments).await? {
             match entry {
-                Entry::Ended => return Ok(None),
+                Entry::Ended => has_ended = true,
+                // An end before the claim is that of the process before.
+                Entry::At(at) if has_ended && at >= claim.at => return Ok(None),
                 Entry::At(at) => alive_at = alive_at.max(at),
                 _ => {}
             }
@@ -109,12 +115,13 @@ pub async fn sign_of_life(repository: &Repository, claim: &Claim) -> Result<Opti
 }
 
 /// Whether the run `before` can go on, and what its event streams said if not.
-async fn look_back(run: &Run, base: Option<&Committed>, terms: &Terms, before: RunId) -> Result<Tenure> {
-    let fresh = |heard| Tenure { run: run.id, segments: 0, resumed: None, heard };
-    let segments = journal::segments(&run.repository, &before).await?;
-    if segments == 0 {
-        return Ok(fresh(Vec::new()));
-    }
+async fn look_back(
+    run: &Run,
+    base: Option<&Committed>,
+    terms: &Terms,
+    before: RunId,
+    segments: u64,
+) -> Result<Tenure> {
     let same_base = |began: &Began| {
         let own = base.is_some_and(|base| base.snapshot.run == before);
         own || began.base == base.map(|base| (base.snapshot.number, base.sha256))
@@ -139,5 +146,6 @@ async fn look_back(run: &Run, base: Option<&Committed>, terms: &Terms, before: R
             _ => None,
         }));
     }
-    Ok(fresh(heard.into_iter().flatten().collect()))
+    let heard = heard.into_iter().flatten().collect();
+    Ok(Tenure { run: run.id, segments: 0, resumed: None, heard })
 }

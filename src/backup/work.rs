@@ -50,6 +50,10 @@ pub(super) struct Work<'a> {
     listed: HashSet<(usize, u64)>,
     /// The same by gid, for tables that are not loaded: there only a few are read.
     listed_names: Vec<HashSet<Box<str>>>,
+    /// Listings of which a page held a record that could not be kept: what they lack is not absent.
+    odd: HashSet<(usize, &'static str, Box<str>)>,
+    /// Listings of the organization that took several pages.
+    paged: Vec<Unit>,
     /// Tasks that a search found and that wait to be read: its windows overlap, and name them again.
     sought: HashSet<Box<str>>,
     /// When what was read is committed next, although the run goes on.
@@ -73,6 +77,8 @@ pub(super) struct Beginning<'a> {
 impl<'a> Work<'a> {
     pub(super) fn new(beginning: Beginning<'a>) -> Self {
         let Beginning { run, id, base, started_at, asked, token, walk, stage, segments, gaps } = beginning;
+        // Of what an unfinished first copy lacks, nobody was told yet.
+        let is_told = base.as_ref().is_none_or(|base| base.snapshot.continues.is_none());
         Self {
             run,
             id,
@@ -85,10 +91,12 @@ impl<'a> Work<'a> {
             stage,
             journal: Journal::new(run.repository.clone(), id, segments),
             planned: None,
-            known_gaps: Gaps::new(gaps.clone()),
+            known_gaps: Gaps::new(if is_told { gaps.clone() } else { Vec::new() }),
             gaps: Gaps::new(gaps),
             listed: HashSet::new(),
             listed_names: resources::ALL.iter().map(|_| HashSet::new()).collect(),
+            odd: HashSet::new(),
+            paged: Vec::new(),
             sought: HashSet::new(),
             commit_at: None,
         }
@@ -170,9 +178,7 @@ impl<'a> Work<'a> {
         if keeps {
             self.stage.fetch(unit.resource, taken.iter().map(|one| &*one.record.key)).await?;
         }
-        if matches!(end, End::Gone) {
-            self.stage.fetch(unit.resource, std::iter::once(&*unit.gid)).await?;
-        }
+        self.fetch_gone(&unit, &end).await?;
         let (mut rows, mut wanted) = (Vec::with_capacity(taken.len()), Vec::new());
         let walks = self.planned.as_ref().is_some_and(|planned| planned.walks() || planned.again.is_some());
         for Taken { record, mut lead, if_changed } in taken {
@@ -205,6 +211,19 @@ impl<'a> Work<'a> {
         self.stage.keep_within_budget().await
     }
 
+    /// Sees to it that what an answer proves gone is in the index.
+    async fn fetch_gone(&mut self, unit: &Unit, end: &End) -> Result<()> {
+        let gone = match end {
+            End::Gone => Some(unit.resource),
+            End::ParentGone => unit.above(),
+            _ => None,
+        };
+        match gone {
+            Some(resource) => self.stage.fetch(resource, std::iter::once(&*unit.gid)).await,
+            None => Ok(()),
+        }
+    }
+
     /// Notes what a record says itself: that nothing of some tables hangs below it.
     fn note_none(&mut self, gid: &str, none: &[usize]) {
         for place in none {
@@ -224,6 +243,16 @@ impl<'a> Work<'a> {
     /// Whether the listing of what hangs below `parent` was read to its end.
     pub(super) fn is_listed(&self, resource: &Resource, parent: &str) -> bool {
         self.listed.contains(&(resource.place(), crawl::number(parent)))
+    }
+
+    /// Forgets that it was: only a listing from here on counts.
+    pub(super) fn forget_listed(&mut self, resource: &Resource, parent: &str) {
+        self.listed.remove(&(resource.place(), crawl::number(parent)));
+    }
+
+    /// Takes the listings of the organization that took several pages.
+    pub(super) fn take_paged(&mut self) -> Vec<Unit> {
+        std::mem::take(&mut self.paged)
     }
 
     /// Takes the parents below which `resource` was listed, where its table is not loaded.
@@ -249,26 +278,44 @@ impl<'a> Work<'a> {
                 last_seen: now,
                 accepted: None,
             });
+            self.odd.insert((unit.resource.place(), unit.operation(), unit.gid.clone()));
         }
         match end {
-            End::Whole => {
-                self.gaps.close(table, unit.operation(), &unit.gid);
-                if odd.is_none() {
-                    self.gaps.close(table, ODD, &unit.gid);
-                }
-                if unit.proves() {
-                    self.note_listed(unit.resource, &unit.gid);
-                }
-            }
+            End::Whole => self.note_whole(unit),
             End::Gone => {
                 self.gaps.close_all(&unit.gid);
                 self.stage.gone(unit.resource, &unit.gid, began_at, "answered 404")?;
             }
-            End::ParentGone => self.gaps.close_all(&unit.gid),
+            End::ParentGone => {
+                self.gaps.close_all(&unit.gid);
+                if let Some(above) = unit.above() {
+                    self.stage.gone(above, &unit.gid, began_at, "answered 404")?;
+                }
+            }
             End::Refused(gap) => self.gaps.met(gap.clone()),
+            End::More(_) if unit.is_root() && !self.paged.contains(unit) => self.paged.push(unit.clone()),
             End::More(_) | End::Unavailable => {}
         }
         Ok(())
+    }
+
+    /// Notes that a question was answered to its end.
+    fn note_whole(&mut self, unit: &Unit) {
+        let (table, was_odd) = (
+            unit.resource.table,
+            self.odd.remove(&(unit.resource.place(), unit.operation(), unit.gid.clone())),
+        );
+        if unit.is_partial() {
+            return;
+        }
+        self.gaps.close(table, unit.operation(), &unit.gid);
+        if was_odd {
+            return;
+        }
+        self.gaps.close(table, ODD, &unit.gid);
+        if unit.proves() {
+            self.note_listed(unit.resource, &unit.gid);
+        }
     }
 
     /// The tasks among `hits` that must be read.
@@ -324,6 +371,7 @@ impl<'a> Work<'a> {
             Entry::Page(kept) => {
                 let Kept { unit, lane, began_at, seen_at, rows, odd, end, wanted } = *kept;
                 let reading = journal::reading(&self.fields(unit.resource), lane, began_at, seen_at);
+                self.fetch_gone(&unit, &end).await?;
                 self.replay_rows(&unit, &rows, &reading, is_committed).await?;
                 self.conclude(&unit, &end, odd.as_deref(), began_at)?;
                 let leads: Vec<_> = rows.into_iter().map(|row| row.lead).collect();
@@ -345,9 +393,6 @@ impl<'a> Work<'a> {
         for row in rows {
             self.gaps.close(resource.table, resource.single_operation, &row.lead.gid);
             self.note_none(&row.lead.gid, &row.lead.none);
-        }
-        if matches!(unit.ask, crawl::Ask::Single(_)) {
-            self.stage.fetch(resource, std::iter::once(&*unit.gid)).await?;
         }
         if !self.walk.scope().keeps(resource) {
             return Ok(());

@@ -189,7 +189,11 @@ fn of_listing(plan: &Plan, facts: &Facts, resource: &Resource, listing: &Listing
     };
     let roots = roots || plan.changes != Source::WorkspaceEvents;
     match listing.below {
-        Below::Organization if roots => rows(resource.table) / 100 + 1,
+        Below::Organization if roots => {
+            let pages = rows(resource.table) / 100 + 1;
+            // One of several pages is listed again after a walk.
+            if plan.walk != Walked::Nothing && pages > 1 { 2 * pages } else { pages }
+        }
         Below::Organization => 0,
         Below::Table(above) => {
             let (share, of) = match &plan.walk {

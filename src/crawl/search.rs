@@ -105,6 +105,7 @@ impl Walk {
             let next = last.map(|last| last - MILLISECOND);
             let position = next.filter(|_| along.within.is_none());
             tell(told, Told::Hits { of: along.of, hits, next: position }).await?;
+            self.listen_in_time(told).await?;
             let (Some(last), Some(next), true) = (last, next, is_full) else { return Ok(true) };
             if along.until.is_some_and(|until| last > until) {
                 return Ok(true);

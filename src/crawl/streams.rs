@@ -21,6 +21,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// How long a walk goes on without listening. Asana drops a token after a day, sooner under load.
 const LISTEN_EVERY: Duration = Duration::minutes(30);
+/// How long a token may be good for ("Events", read 2026-06).
+const TOKEN_LIVES: Duration = Duration::days(1);
 /// More answers in one go would mean that more happens than can be read; the next go continues.
 const ANSWERS: usize = 1_000;
 
@@ -82,12 +84,14 @@ impl Walk {
         }
     }
 
-    /// Where each stream was left.
+    /// Where each stream was left. One that was not listened to this time may be heard again while its token lives.
     #[must_use]
     pub fn cursors(&self) -> Vec<Cursor> {
-        let state = self.state();
-        let cursors = state.streams.cursors.iter().filter(|(stream, _)| state.streams.open.contains(stream));
+        let (state, now) = (self.state(), self.clock().now());
+        let open = |stream: &str| state.streams.open.iter().any(|one| **one == *stream);
+        let cursors = state.streams.cursors.iter();
         cursors
+            .filter(|(stream, (_, at))| now - *at < TOKEN_LIVES || open(stream))
             .map(|(stream, (sync, at))| Cursor { stream: stream.to_string(), sync: sync.clone(), at: *at })
             .collect()
     }
@@ -98,6 +102,13 @@ impl Walk {
     pub fn take_deaf(&self) -> (Vec<Box<str>>, Vec<Box<str>>) {
         let streams = &mut self.state().streams;
         (std::mem::take(&mut streams.lost), std::mem::take(&mut streams.opened))
+    }
+
+    /// Whether streams told of something that nobody has heeded yet, or lost something.
+    #[must_use]
+    pub fn has_heard(&self) -> bool {
+        let streams = &self.state().streams;
+        !streams.heard.is_empty() || !streams.lost.is_empty()
     }
 
     /// The streams listened to.

@@ -176,6 +176,27 @@ impl Unit {
         matches!(self.ask, Ask::Listing(listing) if listing.proves && self.since.is_none())
     }
 
+    /// Whether it asks only for what changed, so that an answer says nothing of the rest.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.since.is_some()
+    }
+
+    /// Whether it lists what the organization has.
+    #[must_use]
+    pub fn is_root(&self) -> bool {
+        matches!(self.ask, Ask::Listing(listing) if listing.below == Below::Organization)
+    }
+
+    /// What the listing hangs below a record of.
+    #[must_use]
+    pub fn above(&self) -> Option<&'static Resource> {
+        match self.ask {
+            Ask::Listing(Listing { below: Below::Table(above), .. }) => resources::by_table(above),
+            _ => None,
+        }
+    }
+
     /// The operation that asks it.
     #[must_use]
     pub fn operation(&self) -> &'static str {

@@ -197,6 +197,7 @@ impl Walk {
     ) -> Result<Vec<Unit>> {
         let (operation, path, mut query) = unit.request(&self.0.organization);
         query.push(self.opt_fields(unit.resource));
+        let asked_at = self.0.clock.now();
         let mut pages = self.0.client.pages(operation, path, query).from(offset);
         let mut below = Vec::new();
         let doing = |error: Error| error.doing(format!("read {operation}"));
@@ -209,7 +210,7 @@ impl Walk {
                 }
                 asana::Page::Refused(refusal) => {
                     let end = self.refused(unit, operation, listing, &refusal, told).await?;
-                    self.tell_end(unit, end, told).await?;
+                    self.tell_end(unit, asked_at, end, told).await?;
                 }
             }
         }
@@ -219,6 +220,7 @@ impl Walk {
     async fn read_one(&self, unit: &Unit, told: &mpsc::Sender<Told>) -> Result<Vec<Unit>> {
         let (operation, path, mut query) = unit.request(&self.0.organization);
         query.push(self.opt_fields(unit.resource));
+        let asked_at = self.0.clock.now();
         let answer = self.0.client.get(operation, &path, &query).await;
         let refusal = match answer.map_err(|error| error.doing(format!("read {operation} {path}")))? {
             Answer::Found(Found { data, began_at, seen_at }) => {
@@ -235,13 +237,20 @@ impl Walk {
             }
             Ask::Single(_) => self.gap(unit, operation, &refusal)?,
         };
-        self.tell_end(unit, end, told).await?;
+        self.tell_end(unit, asked_at, end, told).await?;
         Ok(Vec::new())
     }
 
-    async fn tell_end(&self, unit: &Unit, end: End, told: &mpsc::Sender<Told>) -> Result<()> {
-        let now = self.0.clock.now();
-        let reading = self.reading(unit.resource, now, now);
+    /// Tells what brought no records. It counts as of when it was first asked for, tries and all: whatever was read since
+    /// may be later.
+    async fn tell_end(
+        &self,
+        unit: &Unit,
+        asked_at: DateTime<Utc>,
+        end: End,
+        told: &mpsc::Sender<Told>,
+    ) -> Result<()> {
+        let reading = self.reading(unit.resource, asked_at, self.0.clock.now());
         let page = Page { unit: unit.clone(), reading, taken: Vec::new(), odd: None, end };
         tell(told, Told::Page(Box::new(page))).await
     }
@@ -314,8 +323,8 @@ impl Walk {
             (_, Reach::Slices(slices)) if first && (resource.table != "tasks" || slices.hold(&gid)) => {
                 (units, Vec::new())
             }
-            (_, Reach::Everything) => (Vec::new(), Vec::new()),
-            (_, Reach::Slices(_) | Reach::Changed | Reach::Again(_)) => (Vec::new(), units),
+            // Asked for before, it may have been refused: then it is news, and what hangs below it too.
+            _ => (Vec::new(), units),
         };
         Taken { record: parsed.record, lead: Lead { gid, below, refers, none }, if_changed }
     }

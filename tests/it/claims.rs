@@ -76,3 +76,27 @@ async fn a_holder_that_slept_and_woke_cannot_commit() {
         other.assert_verifies().await;
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_goes_on_with_a_run_that_ended_holds_it_from_the_first_moment() {
+    let world = World::new(slow());
+    let stop = world.stop.clone();
+    let asked = async {
+        tokio::time::sleep(Duration::from_secs(100)).await;
+        stop.cancel();
+    };
+    let (stopped, ()) = tokio::join!(world.try_run_now(), asked);
+    assert_eq!(stopped.expect_err("asked to stop").kind(), ErrorKind::Cancelled);
+    let second = world.same();
+    let mut third = world.same();
+    third.holder = "somebody@elsewhere".to_owned();
+    let late = async {
+        // Before the second has given another sign of life.
+        tokio::time::sleep(Duration::from_secs(10)).await;
+        third.try_run_now().await
+    };
+    let (second, third) = tokio::join!(second.try_run_now(), late);
+    let error = third.expect_err("the claim is held");
+    assert!(error.to_string().contains("tests holds the claim"), "{error}");
+    assert!(second.expect("it was left alone").complete);
+}

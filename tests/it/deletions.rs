@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use asana_backup::backup::Outcome;
 use asana_backup::model::Gap;
-use asana_simulator::{Options, Size};
+use asana_simulator::{EventsPlan, Fault, FaultKind, Options, Size};
 use serde_json::Value;
 
 use crate::gaps::accept;
@@ -289,4 +289,69 @@ async fn a_relation_that_was_held_goes_with_the_word_though_nothing_is_walked() 
     }
     assert_eq!(cells(&world, last.snapshot.0, "_tombstones").await.len(), waiting.len());
     assert!(last.complete && last.held_deletions == 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_comes_back_while_it_is_held_is_held_no_more_though_nothing_is_walked() {
+    let mut world = world(Size::Tasks(40)).await;
+    world.full = false;
+    let tasks = leaves(&world, 13);
+    tasks.iter().for_each(|task| drop(world.simulator.delete_task(task)));
+    let first = world.run().await;
+    world.simulator.undelete_task(&tasks[0]);
+    let second = world.run().await;
+    assert!(second.plan.starts_with("walk nothing"), "{}", second.plan);
+    let waiting = held(&world, second.snapshot.0).await;
+    assert!(!waiting.contains(&("tasks".to_owned(), tasks[0].clone())), "it is back");
+    assert!(waiting.contains(&("tasks".to_owned(), tasks[1].clone())), "it is not");
+    assert!(second.held_deletions < first.held_deletions);
+    // It is as any other by now: alone, it goes without a word.
+    world.simulator.delete_task(&tasks[0]);
+    let third = world.run().await;
+    assert_eq!(third.tables["tasks"].counts.gone, 1);
+    let rest: BTreeSet<_> = held(&world, third.snapshot.0).await;
+    assert_eq!(rest, waiting);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_relation_goes_only_when_the_second_listing_was_read_too() {
+    let world = world(Size::Tasks(20)).await;
+    let portfolios = world.simulator.truth("portfolios", None).len() as u64;
+    let before = world.rows(1, "portfolio_items").await;
+    let item = world.simulator.truth("portfolio_items", None)[0]["item"].as_str().expect("a gid").to_owned();
+    world.simulator.edit("delete_project", &item, "").expect("it lives");
+    let kind = FaultKind::Status { status: 403, retry_after: None };
+    world.simulator.fault(Fault { after: portfolios, ..Fault::on("/portfolios/*/items", kind) });
+    let outcome = world.run().await;
+    assert!(outcome.gaps.iter().any(|gap| gap.scope == "getItemsForPortfolio"), "{:?}", outcome.gaps);
+    assert_eq!(world.rows(2, "portfolio_items").await, before, "absent from one listing is not gone");
+    world.simulator.clear_faults();
+    let last = world.run().await;
+    world.assert_table_equals_truth(last.snapshot.0, "portfolio_items").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_goes_between_its_listing_and_what_is_below_it_goes_in_that_run() {
+    let options = Options { size: Size::Tasks(20), events: EventsPlan::None, ..Options::default() };
+    let world = World::new(options);
+    world.run().await;
+    world.line.live(std::time::Duration::from_millis(40), None);
+    let simulator = world.simulator.clone();
+    let gone = std::sync::Arc::new(std::sync::Mutex::new(String::new()));
+    let noted = gone.clone();
+    let tasks = gids(world.simulator.truth("tasks", None).iter().filter(|task| task["num_subtasks"] == 0));
+    let task = tasks[0].clone();
+    world.line.before(
+        |target| target.contains("/stories?"),
+        move || {
+            noted.lock().expect("whole").clone_from(&task);
+            simulator.delete_task(&task);
+        },
+    );
+    let outcome = world.run().await;
+    let task = gone.lock().expect("whole").clone();
+    assert!(!task.is_empty());
+    for table in ["tasks", "stories", "attachments"] {
+        world.assert_table_equals_truth(outcome.snapshot.0, table).await;
+    }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use asana_backup::backup::{self, Accept, Outcome};
 use asana_backup::error::ErrorKind;
 use asana_backup::model::{Acceptance, Gap, RunId};
-use asana_simulator::{Fault, FaultKind, Options, Size};
+use asana_simulator::{EventsPlan, Fault, FaultKind, Options, Size};
 use chrono::{DateTime, Utc};
 
 use crate::world::World;
@@ -410,4 +410,78 @@ async fn a_token_that_sees_a_part_yields_that_part_and_a_gap_for_whatever_leads_
         world.assert_verifies().await;
     }
     assert!(beyond > 0, "everybody sees everything: this test shows nothing");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_a_listing_answers_of_the_last_hour_does_not_close_the_gap_of_the_whole_listing() {
+    let options =
+        Options { size: Size::Tasks(20), events: EventsPlan::None, search: false, ..Options::default() };
+    let mut world = World::new(options);
+    world.simulator.fault(status("/tasks", 403));
+    world.simulator.fault(status("/user_task_lists/*/tasks", 403));
+    let of_projects = |outcome: &Outcome| outcome.gaps.iter().any(|gap| gap.scope == "getTasks");
+    assert!(of_projects(&world.run().await));
+    world.simulator.clear_faults();
+    world.full = false;
+    let outcome = world.run().await;
+    assert!(outcome.plan.starts_with("walk nothing"), "{}", outcome.plan);
+    assert!(!of_projects(&outcome));
+    let rows = world.rows(outcome.snapshot.0, "tasks").await;
+    let tasks = world.simulator.truth("tasks", None);
+    let in_project =
+        |task: &&serde_json::Value| task["projects"].as_array().is_some_and(|all| !all.is_empty());
+    let lost: Vec<_> = tasks
+        .iter()
+        .filter(in_project)
+        .filter(|task| !rows.contains_key(task["gid"].as_str().expect("a gid")))
+        .collect();
+    assert!(lost.is_empty(), "{} tasks are neither there nor a gap", lost.len());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_is_not_what_asana_describes_is_a_gap_on_whichever_page_it_is() {
+    let world = small();
+    let task = task_with_stories(&world);
+    for word in 0..150 {
+        world.simulator.add_comment(&task, &format!("word {word}"));
+    }
+    world.run().await;
+    world.line.spoil(Some(|target| target.contains("/stories?") && !target.contains("offset=")));
+    let outcome = world.run().await;
+    let is_it = |gap: &&Gap| gap.scope == "record" && gap.gid == task;
+    assert_eq!(outcome.gaps.iter().filter(is_it).count(), 1, "{:?}", outcome.gaps);
+    assert!(!outcome.complete);
+    world.line.spoil(None);
+    assert!(world.run().await.complete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_cannot_be_read_is_not_absent() {
+    let world = small();
+    world.run().await;
+    let before = world.rows(1, "portfolio_items").await;
+    assert!(!before.is_empty());
+    world.line.spoil(Some(|target| target.contains("/items?")));
+    let outcome = world.run().await;
+    assert_eq!(world.rows(outcome.snapshot.0, "portfolio_items").await, before);
+    assert!(outcome.new_gaps > 0 && !outcome.complete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_has_a_row_has_what_hangs_below_it_or_a_gap() {
+    for seed in 0..6 {
+        let options = Options { size: Size::Tasks(30), search: seed % 2 == 0, seed, ..Options::default() };
+        let world = World::new(options);
+        for path in ["/tasks", "/tasks/*", "/user_task_lists/*/tasks"] {
+            world.simulator.fault(Fault { probability: 0.4, ..status(path, 403) });
+        }
+        let outcome = world.run().await;
+        let (tasks, stories) = (world.rows(1, "tasks").await, world.rows(1, "stories").await);
+        for story in world.simulator.truth("stories", None) {
+            let (gid, task) = (&story["gid"], story["target"]["gid"].as_str().expect("a gid"));
+            let is_gap = outcome.gaps.iter().any(|gap| gap.table == "stories" && gap.gid == task);
+            let is_there = stories.contains_key(gid.as_str().expect("a gid"));
+            assert!(!tasks.contains_key(task) || is_there || is_gap, "seed {seed}: {gid} of {task}");
+        }
+    }
 }

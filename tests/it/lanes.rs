@@ -6,7 +6,7 @@ use std::time::Duration;
 use asana_backup::asana::{PaceOptions, Pacer};
 use asana_backup::backup::{Outcome, Walk};
 use asana_backup::resources;
-use asana_simulator::{EventsPlan, Options, Size};
+use asana_simulator::{EventsPlan, Fault, FaultKind, Options, Size};
 use chrono::TimeDelta;
 use serde_json::Value;
 
@@ -332,4 +332,121 @@ async fn a_run_of_other_tables_or_of_another_version_walks_everything_anew() {
     assert_eq!(world.snapshot(other.snapshot.0).await.resources, resources::VERSION);
     world.assert_equals_truth(other.snapshot.0).await;
     assert!(world.run().await.plan.contains("walk nothing"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_did_not_answer_once_is_listened_to_again() {
+    for (lane, path) in [(LANES[0], "/workspaces/*/events"), (LANES[1], "/events")] {
+        let world = lane.world(7).await;
+        let task = some_of_a_project(&world, 3);
+        world.simulator.delete_task(&task);
+        world.simulator.fault(Fault::status(path, 503));
+        let deaf = world.run().await;
+        world.simulator.clear_faults();
+        let last = world.run().await;
+        assert!(last.plan.contains(lane.name), "{lane:?}: {} after {}", last.plan, deaf.plan);
+        let rows = world.rows(last.snapshot.0, "tasks").await;
+        assert!(!rows.contains_key(&task), "{lane:?}: its token was still good");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_project_that_is_gone_says_nothing_of_the_streams_of_others() {
+    let lane = LANES[1];
+    let world = lane.world(7).await;
+    let mut projects: Vec<_> = world.rows(1, "projects").await.into_keys().collect();
+    projects.sort();
+    for project in &projects[..2] {
+        world.simulator.edit("delete_project", project, "").expect("it lives");
+    }
+    for _ in 0..2 {
+        let outcome = world.run().await;
+        assert!(outcome.plan.contains(lane.name), "{}", outcome.plan);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_of_hours_stops_to_listen_too() {
+    let mut world = LANES[0].world_of(1_000, 7).await;
+    world.full = true;
+    world.filters.tables = vec!["projects".into(), "tasks".into()];
+    let before = world.simulator.log().len();
+    // Ten searches and some.
+    let wait = FaultKind::Status { status: 429, retry_after: Some(480) };
+    world.simulator.fault(Fault::on("/workspaces/*/tasks/search", wait).every(2));
+    let outcome = world.try_run_now().await.expect("it succeeds");
+    let log = world.simulator.log().split_off(before);
+    let heard = log.iter().filter(|request| request.target.contains("/events")).map(|request| request.at);
+    let mut moments: Vec<_> = heard.chain([outcome.committed_at]).collect();
+    moments.sort();
+    let longest = moments.windows(2).map(|pair| pair[1] - pair[0]).max().expect("some");
+    let took = outcome.committed_at - outcome.started_at;
+    assert!(took > TimeDelta::minutes(70), "{took} is too short to tell");
+    assert!(longest <= TimeDelta::minutes(45), "nobody listened for {longest} of {took}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_told_while_a_run_settles_is_heard() {
+    let mut world = LANES[0].world_of(200, 7).await;
+    let stories = world.simulator.truth("stories", None);
+    let talked = stories[0]["target"]["gid"].as_str().expect("a gid").to_owned();
+    let story = stories[0]["gid"].as_str().expect("a gid").to_owned();
+    world.simulator.lose_events(Some(1.0));
+    let leaves: Vec<_> = world
+        .simulator
+        .truth("tasks", None)
+        .iter()
+        .filter(|task| task["num_subtasks"] == 0 && task["gid"] != *talked)
+        .map(|task| task["gid"].as_str().expect("a gid").to_owned())
+        .take(120)
+        .collect();
+    leaves.iter().for_each(|task| drop(world.simulator.delete_task(task)));
+    world.full = true;
+    let simulator = world.simulator.clone();
+    let gone = story.clone();
+    let mut asked = 0;
+    world.line.before(
+        move |target| {
+            let path = target.split('?').next().unwrap_or_default();
+            asked += usize::from(leaves.iter().any(|task| path.ends_with(&format!("/tasks/{task}"))));
+            asked > 60
+        },
+        move || {
+            simulator.lose_events(None);
+            simulator.delete_story(&gone);
+        },
+    );
+    let pace = NonZeroU32::new(2).expect("not zero");
+    let slow = PaceOptions { per_minute: pace, searches_per_minute: pace, ..PaceOptions::default() };
+    let first = world.try_run_at(Pacer::new(slow)).await.expect("it succeeds");
+    assert!(!world.truth("stories").contains_key(&story), "it was deleted meanwhile");
+    world.full = false;
+    let second = world.run().await;
+    let rows = world.rows(second.snapshot.0, "stories").await;
+    assert!(!rows.contains_key(&story), "{}, {}", first.plan, second.plan);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_slips_between_two_pages_of_the_projects_is_there_all_the_same() {
+    let mut world = World::new(Options { size: Size::Small, ..Options::default() });
+    world.filters.tables = vec!["projects".into()];
+    let first = world.simulator.truth("projects", None);
+    assert!(first.len() > 100, "{} projects", first.len());
+    let simulator = world.simulator.clone();
+    world.line.before(
+        |target| target.contains("/projects?") && target.contains("offset="),
+        move || {
+            for project in &first[..3] {
+                simulator.edit("delete_project", project["gid"].as_str().expect("a gid"), "");
+            }
+        },
+    );
+    let outcome = world.run().await;
+    let (rows, truth) = (world.rows(1, "projects").await, world.truth("projects"));
+    let lost: Vec<_> = truth.keys().filter(|gid| !rows.contains_key(*gid)).collect();
+    assert!(
+        lost.is_empty() || !outcome.complete,
+        "{lost:?} lived throughout, and {} calls itself complete",
+        outcome.snapshot
+    );
 }

@@ -22,6 +22,11 @@ use crate::seeds::Dice;
 
 type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
 
+/// What is true of some requests.
+type Sign = Box<dyn FnMut(&str) -> bool + Send>;
+/// Something that is done when a request sets out.
+type Deed = Box<dyn FnOnce() + Send>;
+
 /// The line of one world. Clones are the same line.
 #[derive(Clone, Debug)]
 pub(crate) struct Line {
@@ -30,7 +35,6 @@ pub(crate) struct Line {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Debug)]
 struct State {
     dice: Dice,
     /// The longest that a request takes; nothing by default.
@@ -42,6 +46,16 @@ struct State {
     hold: Option<(DateTime<Utc>, DateTime<Utc>)>,
     impatient: Vec<String>,
     trace: Vec<String>,
+    /// What waits for a request of which this is true.
+    deeds: Vec<(Sign, Deed)>,
+    /// Answers to such requests lack the gid of their first record.
+    spoils: Option<fn(&str) -> bool>,
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("trace", &self.trace).finish_non_exhaustive()
+    }
 }
 
 impl Line {
@@ -54,6 +68,8 @@ impl Line {
             hold: None,
             impatient: Vec::new(),
             trace: Vec::new(),
+            deeds: Vec::new(),
+            spoils: None,
         };
         Self { simulator, power, state: Arc::new(Mutex::new(state)) }
     }
@@ -67,6 +83,20 @@ impl Line {
     /// From now on nothing happens, and requests take no time.
     pub(crate) fn rest(&self) {
         self.live(Duration::ZERO, None);
+    }
+
+    /// Does something right before the first request of which `is_it` is true arrives.
+    pub(crate) fn before(
+        &self,
+        is_it: impl FnMut(&str) -> bool + Send + 'static,
+        deed: impl FnOnce() + Send + 'static,
+    ) {
+        self.state().deeds.push((Box::new(is_it), Box::new(deed)));
+    }
+
+    /// From now on answers to requests of which `is_it` is true lack the gid of their first record.
+    pub(crate) fn spoil(&self, is_it: Option<fn(&str) -> bool>) {
+        self.state().spoils = is_it;
     }
 
     /// Requests that came while Asana asked for patience.
@@ -97,9 +127,20 @@ impl Line {
         if !takes.is_zero() {
             tokio::time::sleep(takes).await;
         }
+        let deed = {
+            let mut state = self.state();
+            let due = state.deeds.iter_mut().position(|(is_it, _)| is_it(&target));
+            due.map(|at| state.deeds.remove(at).1)
+        };
+        if let Some(deed) = deed {
+            deed();
+        }
         let Ok(response) = self.simulator.router().oneshot(request).await;
         self.power.took_effect(call).await;
         self.arrives(&target, &response);
+        if self.state().spoils.is_some_and(|is_it| is_it(&target)) {
+            return spoilt(response.map(|body| body.map_err(BoxError::from).boxed_unsync())).await;
+        }
         response.map(|body| body.map_err(BoxError::from).boxed_unsync())
     }
 
@@ -142,4 +183,14 @@ impl Line {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// The same answer without the gid of its first record.
+async fn spoilt(response: Response<AnswerBody>) -> Response<AnswerBody> {
+    let (mut head, body) = response.into_parts();
+    let text = body.collect().await.expect("a whole body").to_bytes();
+    let text = String::from_utf8(text.to_vec()).expect("JSON is text").replacen("\"gid\"", "\"no\"", 1);
+    head.headers.remove("content-length");
+    let body = Full::new(Bytes::from(text)).map_err(BoxError::from);
+    Response::from_parts(head, body.boxed_unsync())
 }

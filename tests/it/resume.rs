@@ -5,10 +5,11 @@ use std::time::Duration;
 use asana_backup::asana::Pacer;
 use asana_backup::backup::Walk;
 use asana_backup::error::ErrorKind;
-use asana_simulator::{Options, Size};
+use asana_simulator::{Fault, Options, Size};
 
 use crate::power::{Point, Side};
 use crate::seeds::{full, paused, try_all};
+use crate::store::Kind;
 use crate::world::{World, unlimited};
 
 /// Answers take so long that a run lasts some minutes.
@@ -198,4 +199,65 @@ fn a_run_over_events_cut_at_any_call_hears_every_event() {
         .collect();
     let repeat = |point: &Point| format!("{point} of a_run_over_events_cut_at_any_call_hears_every_event");
     try_all(&points, |point| paused(cut(*point)), repeat);
+}
+
+#[tokio::test(start_paused = true)]
+async fn gaps_of_a_first_copy_are_news_whatever_it_committed_before_it_was_killed() {
+    let mut world = World::new(slow());
+    world.commit_every = Duration::from_secs(90);
+    world.simulator.fault(Fault::status("/tasks/*/stories", 403));
+    let killed = tokio::time::timeout(Duration::from_secs(200), world.try_run_now()).await;
+    assert!(killed.is_err(), "it lasts longer");
+    let latest = world.repository().await.latest().await.expect("readable").expect("some").snapshot;
+    assert!(latest.gap_count > 0 && latest.continues.is_some());
+    let outcome = world.run().await;
+    assert_eq!(outcome.new_gaps, outcome.gaps.len() as u64, "nobody was ever told of them");
+}
+
+/// The call of an undisturbed run that creates the claim, and the one that is its commit.
+fn calls_of(world: &World) -> (u64, u64) {
+    let calls = world.weather.calls();
+    let of = |wanted: &str| {
+        let found = calls.iter().rev().find(|call| call.kind == Kind::Create && call.key.starts_with(wanted));
+        found.expect("such a call").in_power
+    };
+    (of("runs/00000"), of("snapshots/0"))
+}
+
+/// One that a task was deleted in, of which only the events tell; and that task.
+async fn deleted_task() -> (World, String) {
+    let options = Options { size: Size::Mini, event_delay: Duration::ZERO, ..Options::default() };
+    let mut world = World::new(options);
+    world.run().await;
+    world.full = false;
+    let tasks = world.simulator.truth("tasks", None);
+    let leaf = tasks.iter().find(|task| task["num_subtasks"] == 0).expect("a leaf");
+    let task = leaf["gid"].as_str().expect("a gid").to_owned();
+    world.simulator.delete_task(&task);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    (world, task)
+}
+
+#[test]
+fn what_a_stream_told_a_dead_run_is_heard_by_whoever_comes_whatever_came_between() {
+    let (claim, commit) = paused(async {
+        let (world, _) = deleted_task().await;
+        world.power.on_until(None);
+        world.try_run_now().await.expect("it succeeds");
+        calls_of(&world)
+    });
+    for call in (claim..claim + 24).step_by(3) {
+        paused(async {
+            let (mut world, task) = deleted_task().await;
+            let cut = |call| Some(Point { call, side: Side::After });
+            assert!(world.cut_run(cut(commit - 1), Pacer::new(unlimited())).await.is_none());
+            // Other terms: it starts anew, and takes over what the streams told; and dies.
+            world.full = true;
+            assert!(world.cut_run(cut(call), Pacer::new(unlimited())).await.is_none());
+            world.full = false;
+            let outcome = world.run().await;
+            let rows = world.rows(outcome.snapshot.0, "tasks").await;
+            assert!(!rows.contains_key(&task), "cut after call {call}: {}", outcome.plan);
+        });
+    }
 }

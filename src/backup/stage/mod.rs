@@ -90,7 +90,7 @@ pub(super) struct Last {
 /// What became of a reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Observed {
-    /// The repository has no such record.
+    /// The repository has no such record, or had proof that it is gone: what hung below it went too, or may have.
     New,
     /// It has another version.
     Changed,
@@ -294,12 +294,11 @@ impl Stage {
     pub(super) fn observe(&mut self, record: Record) -> Result<Observed> {
         let place = record.resource.place();
         let began = self.milliseconds(record.reading.began_at);
-        if let Some(gone) = self.gone.get(&(place, record.key.clone())) {
-            if gone.began > began {
-                return Ok(Observed::Stale);
-            }
-            self.gone.remove(&(place, record.key.clone()));
+        let name = (place, record.key.clone());
+        if self.gone.get(&name).is_some_and(|gone| gone.began > began) {
+            return Ok(Observed::Stale);
         }
+        let is_back = self.gone.remove(&name).is_some();
         let table = &mut self.tables[place];
         let Some(known) = self.index.get(place, &record.key)? else {
             let ordinal = self.index.next_ordinal()?;
@@ -320,7 +319,7 @@ impl Stage {
         }
         self.began[known.ordinal as usize] = began;
         if known.hash == record.hash {
-            return Ok(Observed::Unchanged);
+            return Ok(if is_back { Observed::New } else { Observed::Unchanged });
         }
         let mut supersedes = known.supersedes;
         match known.at {
@@ -336,16 +335,20 @@ impl Stage {
             At::Open => {}
         }
         self.open(record, known.ordinal, supersedes)?;
-        Ok(Observed::Changed)
+        Ok(if is_back { Observed::New } else { Observed::Changed })
     }
 
-    /// Notes that a record was read and was what the repository has.
+    /// Notes that a record was read and brought nothing that the repository has not.
     pub(super) fn met(&mut self, resource: &Resource, key: &str, began_at: DateTime<Utc>) -> Result<()> {
         let place = resource.place();
         let Some(known) = self.index.get(place, key)? else { return Ok(()) };
-        let began = self.milliseconds(began_at);
-        self.gone.remove(&(place, key.into()));
-        let last = std::mem::replace(&mut self.began[known.ordinal as usize], began);
+        let (began, name) = (self.milliseconds(began_at), (place, key.into()));
+        if self.gone.get(&name).is_some_and(|gone| gone.began > began) {
+            return Ok(());
+        }
+        self.gone.remove(&name);
+        let last = self.began[known.ordinal as usize];
+        self.began[known.ordinal as usize] = last.max(began);
         if last == 0 {
             let counts = &mut self.tables[place].counts;
             counts.seen += 1;
@@ -428,6 +431,13 @@ impl Stage {
         let rows = self.index.select(place, unseen)?;
         let rows = rows.into_iter().filter(|(key, _)| !self.gone.contains_key(&(place, key.clone())));
         Ok(rows.map(|(key, row)| Missing { key, parent: row.parent }).collect())
+    }
+
+    /// Whether this run has read a record, and not that it is gone since.
+    pub(super) fn is_met(&self, resource: &Resource, key: &str) -> Result<bool> {
+        let row = self.index.get(resource.place(), key)?;
+        let is_read = row.is_some_and(|row| self.began[row.ordinal as usize] > 0);
+        Ok(is_read && !self.is_gone(resource, key))
     }
 
     /// What the index knows of a record: when it was modified, in microseconds, as far as it is there at all.

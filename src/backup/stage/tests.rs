@@ -133,7 +133,7 @@ async fn a_proof_that_something_is_gone_yields_to_a_reading_that_began_later_and
     let late = stage.observe(read("tasks", "5", "first", Some(10), 5)).expect("taken");
     assert_eq!((late, stage.is_gone(tasks, "5")), (Observed::Stale, true));
     let back = stage.observe(read("tasks", "5", "back", Some(10), 7)).expect("taken");
-    assert_eq!((back, stage.is_gone(tasks, "5")), (Observed::Changed, false));
+    assert_eq!((back, stage.is_gone(tasks, "5")), (Observed::New, false));
 }
 
 #[tokio::test]
@@ -180,4 +180,32 @@ async fn what_goes_leaves_its_last_content_wherever_this_run_has_put_that() {
         assert_eq!((counts.rows, counts.new, counts.gone), (0, 0, 1), "{case}: {counts:?}");
         assert!(committed(&mut stage, "tasks").await.is_empty(), "{case}");
     }
+}
+
+#[tokio::test]
+async fn what_was_gone_and_is_back_is_news_though_it_is_the_same() {
+    let (mut stage, _folder) = stage(usize::MAX).await;
+    let tasks = of("tasks");
+    assert_eq!(stage.observe(read("tasks", "5", "one", Some(1), 1)).expect("taken"), Observed::New);
+    stage.gone(tasks, "5", moment(3), "answered 404").expect("noted");
+    assert_eq!(stage.observe(read("tasks", "5", "one", Some(1), 2)).expect("taken"), Observed::Stale);
+    assert!(stage.is_gone(tasks, "5") && !stage.is_met(tasks, "5").expect("known"));
+    assert_eq!(stage.observe(read("tasks", "5", "one", Some(1), 4)).expect("taken"), Observed::New);
+    assert!(!stage.is_gone(tasks, "5") && stage.is_met(tasks, "5").expect("known"));
+    assert_eq!(stage.counts(tasks).rows, 1);
+}
+
+#[tokio::test]
+async fn what_the_journal_says_was_met_is_held_to_what_was_gone_later() {
+    let (mut stage, _folder) = stage(usize::MAX).await;
+    let tasks = of("tasks");
+    stage.observe(read("tasks", "5", "one", Some(1), 1)).expect("taken");
+    stage.gone(tasks, "5", moment(3), "answered 404").expect("noted");
+    stage.met(tasks, "5", moment(2)).expect("noted");
+    assert!(stage.is_gone(tasks, "5"), "it was asked for before");
+    stage.met(tasks, "5", moment(4)).expect("noted");
+    assert!(!stage.is_gone(tasks, "5"));
+    stage.met(tasks, "5", moment(2)).expect("noted");
+    stage.gone(tasks, "5", moment(3), "answered 404").expect("noted");
+    assert!(!stage.is_gone(tasks, "5"), "it was read since");
 }
