@@ -217,7 +217,6 @@ impl Work<'_> {
         let lacks = evidence.lacks();
         let (mut tables, mut deletes, mut sums) = (BTreeMap::new(), Vec::new(), Sums::default());
         for (resource, ready) in ready {
-            run.progress.step();
             let entering = ready.added.iter().chain(&ready.deletes);
             sums.parts += entering.clone().count() as u64;
             sums.bytes += entering.map(|one| one.part.bytes).sum::<u64>();
