@@ -54,7 +54,7 @@ fn systemd_counts_new_gaps_and_a_stop_as_success_and_tries_nothing_again_that_la
     let lasting = codes(|exit| exit.lasting);
     for name in ["asana-backup.service", "asana-backup-run@.service"] {
         let text = shipped(&format!("deploy/systemd/{name}"));
-        assert_eq!(unit(&text, "SuccessExitStatus"), [success.clone()], "{name}");
+        assert_eq!(unit(&text, "SuccessExitStatus"), std::slice::from_ref(&success), "{name}");
         let tried_again = text.lines().any(|line| line.starts_with("Restart=") && line != "Restart=no");
         let refused: &[Vec<u8>] = if tried_again { std::slice::from_ref(&lasting) } else { &[] };
         assert_eq!(unit(&text, "RestartPreventExitStatus"), refused, "{name}");
@@ -68,7 +68,7 @@ fn kubernetes_fails_a_job_at_once_on_what_lasts_and_never_on_new_gaps() {
         ["kubernetes/cronjob/cronjob.yaml", "kubernetes/backfill/job.yaml", "kubernetes/indexed/job.yaml"];
     for name in jobs {
         let text = shipped(&format!("deploy/{name}"));
-        assert_eq!(lists(&text), [lasting.clone()], "{name}");
+        assert_eq!(lists(&text), std::slice::from_ref(&lasting), "{name}");
         // A Job knows success by 0 alone.
         let gaps = text.contains("- run\n") && !text.contains("- --gaps-exit-code=0\n");
         assert!(!gaps, "{name} makes new gaps a failed Job");
