@@ -137,7 +137,7 @@ impl World {
                 let (line, _, token, seed) = &clients[&*organization.repository];
                 Client::new(ClientOptions {
                     base_url: "http://127.0.0.1/api/1.0".parse().expect("a valid address"),
-                    token: Token::fixed(&token.clone().into())?,
+                    token: token.clone(),
                     transport: line.transport(),
                     pacer: Pacer::new(unlimited()),
                     clock: time.clone(),
