@@ -3,7 +3,7 @@
 //! Rule: wall time is read at a run's start, at each answer and at the commit, and passed down. Waiting uses tokio
 //! time. A clock made by [`Clock::simulated`] follows tokio time, so a paused runtime decides what "now" is.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Duration, Utc};
 use tokio::time::Instant;
@@ -15,7 +15,7 @@ pub struct Clock(Arc<Source>);
 #[derive(Debug)]
 enum Source {
     Wall,
-    Simulated { epoch: DateTime<Utc>, start: Instant },
+    Simulated { epoch: Mutex<DateTime<Utc>>, start: Instant },
 }
 
 impl Clock {
@@ -28,7 +28,14 @@ impl Clock {
     /// A clock that reads `epoch` now and moves with tokio time. Must be called inside a tokio runtime.
     #[must_use]
     pub fn simulated(epoch: DateTime<Utc>) -> Self {
-        Self(Arc::new(Source::Simulated { epoch, start: Instant::now() }))
+        Self(Arc::new(Source::Simulated { epoch: Mutex::new(epoch), start: Instant::now() }))
+    }
+
+    /// Sets a simulated clock forward or back, as a person might the machine's. That one nobody here may set.
+    pub fn set_by(&self, jump: Duration) {
+        if let Source::Simulated { epoch, .. } = &*self.0 {
+            *epoch.lock().unwrap_or_else(PoisonError::into_inner) += jump;
+        }
     }
 
     /// The time now, in whole microseconds.
@@ -37,7 +44,8 @@ impl Clock {
         let exact = match &*self.0 {
             Source::Wall => wall(),
             Source::Simulated { epoch, start } => {
-                *epoch + Duration::from_std(start.elapsed()).unwrap_or(Duration::MAX)
+                let epoch = *epoch.lock().unwrap_or_else(PoisonError::into_inner);
+                epoch + Duration::from_std(start.elapsed()).unwrap_or(Duration::MAX)
             }
         };
         DateTime::from_timestamp_micros(exact.timestamp_micros()).unwrap_or(exact)
@@ -59,5 +67,7 @@ mod tests {
         let clock = Clock::simulated(epoch);
         tokio::time::advance(std::time::Duration::from_secs(30)).await;
         assert_eq!(clock.now(), epoch + Duration::seconds(30));
+        clock.set_by(Duration::hours(-1));
+        assert_eq!(clock.now(), epoch + Duration::seconds(30) - Duration::hours(1));
     }
 }

@@ -9,7 +9,7 @@
 //!    format and snapshots; what the program says of itself.
 //! 4. [`crawl`]: the walk, and what it proves.
 //! 5. [`backup`], [`verify`]: the verbs.
-//! 6. [`daemon`]: jobs, and what goes on by itself.
+//! 6. [`daemon`]: jobs, when they are due, and what is told of them.
 //! 7. [`cli`]: the command line.
 
 pub mod asana;

@@ -195,6 +195,7 @@ impl Work<'_> {
         let number = SnapshotNumber(base.map_or(1, |base| base.snapshot.number.0 + 1));
         let mut ready = Vec::new();
         for resource in resources::ALL.iter().copied() {
+            run.progress.step();
             ready.push((resource, self.stage.finish(resource, is_finished).await?));
         }
         let committed_at = commit_time(run.clock.now(), base.map(|base| &base.snapshot))?;

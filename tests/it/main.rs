@@ -4,6 +4,8 @@ mod claims;
 mod compaction;
 mod copying;
 mod crashes;
+mod daemon;
+mod daemon_program;
 mod deletions;
 mod floors;
 mod gaps;

@@ -7,14 +7,14 @@ use std::process::{Child, Command, Output, Stdio};
 
 use serde_json::Value;
 
-const TOKEN: &str = "canary-token-that-nobody-may-see";
+pub(crate) const TOKEN: &str = "canary-token-that-nobody-may-see";
 
 /// A simulated Asana in a process of its own, and a folder.
-struct Served {
+pub(crate) struct Served {
     process: Child,
-    base_url: String,
-    organization: String,
-    folder: tempfile::TempDir,
+    pub(crate) base_url: String,
+    pub(crate) organization: String,
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl Drop for Served {
@@ -25,7 +25,7 @@ impl Drop for Served {
     }
 }
 
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_asana-backup"));
     for name in [
         "ASANA_TOKEN",
@@ -41,7 +41,7 @@ fn program() -> Command {
 }
 
 impl Served {
-    fn start(more: &[&str]) -> Self {
+    pub(crate) fn start(more: &[&str]) -> Self {
         let mut process = program()
             .args(["simulate", "--listen", "127.0.0.1:0", "--size", "tiny", "--token", TOKEN])
             .args(more)
@@ -87,13 +87,13 @@ impl Served {
         command
     }
 
-    fn run(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Output {
         self.command(arguments).output().expect("the program runs")
     }
 }
 
 #[track_caller]
-fn ends(output: &Output, code: i32) -> String {
+pub(crate) fn ends(output: &Output, code: i32) -> String {
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert_eq!(output.status.code(), Some(code), "{out}\n{err}");
     assert!(!format!("{out}{err}").contains(TOKEN), "the token is shown");
@@ -101,7 +101,7 @@ fn ends(output: &Output, code: i32) -> String {
 }
 
 #[track_caller]
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout.clone()).expect("UTF-8");
     serde_json::from_str(text.lines().next().expect("a line")).expect("JSON")

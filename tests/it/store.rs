@@ -46,6 +46,8 @@ pub(crate) enum Sky {
     Clear,
     /// So many calls in a thousand are struck.
     Seeded { dice: Dice, per_mille: u64 },
+    /// Every call is struck the same way: an outage, or a store that hangs.
+    Always(Stroke),
     /// Some calls are struck: by their number among the calls to the store, from 1.
     Strokes(BTreeMap<u64, Stroke>),
 }
@@ -196,6 +198,7 @@ impl State {
     fn strike(&mut self, number: usize, kind: Kind) -> Stroke {
         match &mut self.sky {
             Sky::Clear => Stroke::Calm,
+            Sky::Always(stroke) => *stroke,
             Sky::Strokes(strokes) => strokes.get(&(number as u64)).copied().unwrap_or(Stroke::Calm),
             Sky::Seeded { dice, per_mille } => {
                 if dice.below(1_000) >= *per_mille {

@@ -10,6 +10,7 @@ use asana_backup::asana::{
 use asana_backup::backup::{self, Outcome, Walk};
 use asana_backup::clock::Clock;
 use asana_backup::config::Filters;
+use asana_backup::daemon::Outside;
 use asana_backup::encode;
 use asana_backup::error::Result;
 use asana_backup::model::{Hash, RunId, Snapshot, SnapshotNumber};
@@ -113,6 +114,38 @@ impl World {
     pub(crate) fn with_token(mut self, token: &str) -> Self {
         token.clone_into(&mut self.token);
         self
+    }
+
+    /// The world as a daemon reaches it, where the settings name it as the repository.
+    pub(crate) fn outside(worlds: &[(&'static str, &Self)]) -> Outside {
+        let clock = worlds[0].1.clock.clone();
+        let known: BTreeMap<&'static str, _> = worlds
+            .iter()
+            .map(|(name, world)| {
+                (*name, (world.line.clone(), world.weather.clone(), world.token.clone(), world.seed))
+            })
+            .collect();
+        let (clients, time) = (Arc::new(known), clock.clone());
+        let known = Arc::clone(&clients);
+        Outside::new(
+            clock,
+            move |_, organization| {
+                let (line, _, token, seed) = &clients[&*organization.repository];
+                Client::new(ClientOptions {
+                    base_url: "http://127.0.0.1/api/1.0".parse().expect("a valid address"),
+                    token: Token::fixed(&token.clone().into())?,
+                    transport: line.transport(),
+                    pacer: Pacer::new(unlimited()),
+                    clock: time.clone(),
+                    retry: RetryOptions::default(),
+                    seed: *seed,
+                })
+            },
+            move |organization| {
+                let weather = known[&*organization.repository].1.clone();
+                Box::pin(async move { Store::from_object_store(Arc::new(weather), "", "memory:///") })
+            },
+        )
     }
 
     fn client(&self, pacer: Pacer, transport: Transport) -> Client {

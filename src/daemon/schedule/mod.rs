@@ -7,7 +7,7 @@
 
 use std::fmt;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, FixedOffset, Offset, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -19,6 +19,8 @@ use crate::model::Hash;
 
 /// How far apart ticks are looked at, to find the longest pause.
 const LOOKED_AT: usize = 400;
+/// How many changes of the clock may lie before a tick.
+const CHANGES: usize = 64;
 /// More than that between two polls, and event streams are not listened to as often as they should.
 const HOURLY: TimeDelta = TimeDelta::minutes(90);
 
@@ -112,17 +114,48 @@ impl Times {
     /// The first tick after `at`.
     #[must_use]
     pub fn next(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        if self.is_of_every_hour() {
+            return self.next_of_every_hour(at);
+        }
+        let found = self.cron.find_next_occurrence(&at.with_timezone(&self.zone), false).ok()?;
+        Some(found.to_utc()).filter(|found| *found > at)
+    }
+
+    /// Whether it goes by the minute alone, whatever the hour.
+    fn is_of_every_hour(&self) -> bool {
+        let hour = self.expression.split_whitespace().nth(1);
+        hour.is_some_and(|hour| hour.contains('*')) || self.expression.eq_ignore_ascii_case("@hourly")
+    }
+
+    /// The crate goes by what a clock on the wall shows, and leaves out an hour that is shown a second time. Between two
+    /// changes of the clock there is one offset, and nothing to leave out.
+    fn next_of_every_hour(&self, at: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let mut from = at;
-        // The crate goes by what a clock on the wall shows. Where that is shown twice, it may name a moment that was.
-        for _ in 0..4 {
-            let found = self.cron.find_next_occurrence(&from.with_timezone(&self.zone), false).ok()?;
-            let found = found.with_timezone(&Utc);
-            if found > at {
+        for _ in 0..CHANGES {
+            let offset = self.offset(from);
+            let found =
+                self.cron.find_next_occurrence(&from.with_timezone(&offset), from > at).ok()?.to_utc();
+            if self.offset(found) == offset {
                 return Some(found);
             }
-            from += TimeDelta::hours(1);
+            from = self.change(from, found);
         }
         None
+    }
+
+    fn offset(&self, at: DateTime<Utc>) -> FixedOffset {
+        self.zone.offset_from_utc_datetime(&at.naive_utc()).fix()
+    }
+
+    /// When the clock is changed between two moments of different offsets, to the second.
+    fn change(&self, mut before: DateTime<Utc>, mut after: DateTime<Utc>) -> DateTime<Utc> {
+        let offset = self.offset(before);
+        while after - before > TimeDelta::seconds(1) {
+            let middle = before + (after - before) / 2;
+            if self.offset(middle) == offset { before = middle } else { after = middle }
+        }
+        // Clocks are changed at whole seconds.
+        after.with_nanosecond(0).unwrap_or(after)
     }
 
     /// When a job begins whose tick is the first after `last`: a moment later than the tick, always the same.
