@@ -159,24 +159,12 @@ fn observe(provider: &SdkMeterProvider, metric: &'static Metric, metrics: &Metri
     // The provider keeps what is built; there is nothing to hold.
     match metric.kind {
         Kind::Counter => {
-            drop(
-                meter
-                    .f64_observable_counter(name)
-                    .with_description(help)
-                    .with_unit(unit)
-                    .with_callback(ask)
-                    .build(),
-            );
+            let counter = meter.f64_observable_counter(name).with_description(help).with_unit(unit);
+            _ = counter.with_callback(ask).build();
         }
         Kind::Gauge => {
-            drop(
-                meter
-                    .f64_observable_gauge(name)
-                    .with_description(help)
-                    .with_unit(unit)
-                    .with_callback(ask)
-                    .build(),
-            );
+            let gauge = meter.f64_observable_gauge(name).with_description(help).with_unit(unit);
+            _ = gauge.with_callback(ask).build();
         }
     }
 }
