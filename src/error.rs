@@ -74,7 +74,7 @@ pub const EXITS: &[Exit] = &[
     Exit {
         codes: &[10],
         kind: Some(ErrorKind::Config),
-        meaning: "settings, organization or repository are wrong",
+        meaning: "settings, organization, repository or the store's credentials are wrong",
         remedy: "follow the remedy printed with the error",
         lasting: true,
     },
@@ -102,8 +102,8 @@ pub const EXITS: &[Exit] = &[
     Exit {
         codes: &[14],
         kind: Some(ErrorKind::Unfit),
-        meaning: "the store cannot create an object on condition",
-        remedy: "use another store",
+        meaning: "the store gives one name twice",
+        remedy: "use another store; `allow_unfit` if nothing ever runs twice at once",
         lasting: true,
     },
     Exit {

@@ -4,6 +4,7 @@
 //! system lets go of it when the process ends, however it ends: nothing to clean up after a crash.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::path::Path;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::process;
@@ -13,7 +14,8 @@ use crate::repository::Repository;
 #[derive(Debug)]
 pub(crate) struct Alone(#[expect(dead_code, reason = "held, not used")] File);
 
-/// The name of whoever runs this: user and host.
+/// The name of whoever runs this: user, host, and the folder whose lock tells that nobody else has the name, where that is
+/// not the usual one. A name that another lock vouches for is another's: its claim is not taken over at once.
 pub(crate) fn name() -> String {
     let host = ["/proc/sys/kernel/hostname", "/etc/hostname"]
         .iter()
@@ -21,7 +23,15 @@ pub(crate) fn name() -> String {
         .or_else(|| std::env::var("HOSTNAME").ok());
     let host = host.unwrap_or_default().trim().to_owned();
     let host = if host.is_empty() { "localhost".to_owned() } else { host };
-    format!("{}@{host}", user())
+    named(&user(), &host, &std::env::temp_dir())
+}
+
+fn named(user: &str, host: &str, locks: &Path) -> String {
+    if locks == Path::new("/tmp") {
+        format!("{user}@{host}")
+    } else {
+        format!("{user}@{host}:{}", locks.display())
+    }
 }
 
 fn user() -> String {
@@ -49,5 +59,17 @@ pub(crate) fn alone(repository: &Repository, name: &str) -> Result<Alone> {
         Err(TryLockError::Error(cause)) => {
             Err(Error::new(ErrorKind::Unavailable, format!("lock {shown}: {cause}")))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn those_whose_locks_are_not_the_same_do_not_share_a_name() {
+        let own = named("backup", "host", Path::new("/tmp"));
+        assert_eq!(own, "backup@host");
+        assert_eq!(named("backup", "host", Path::new("/var/cache/backup")), "backup@host:/var/cache/backup");
     }
 }
