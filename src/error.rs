@@ -74,7 +74,7 @@ pub const EXITS: &[Exit] = &[
     Exit {
         codes: &[10],
         kind: Some(ErrorKind::Config),
-        meaning: "settings, organization, repository or the store's credentials are wrong",
+        meaning: "settings, organization, repository or credentials of the store are wrong",
         remedy: "follow the remedy printed with the error",
         lasting: true,
     },
