@@ -63,6 +63,11 @@ impl Started {
     }
 }
 
+/// Settings of a daemon beside others: it listens nowhere.
+fn settings(more: &str) -> String {
+    format!("status.listen = 'off'\n{more}")
+}
+
 /// An organization's section of the settings, with jobs that begin once a year.
 fn section(served: &Served, name: &str) -> String {
     let home = served.folder.path();
@@ -82,7 +87,7 @@ fn a_daemon_makes_up_for_what_was_missed_reads_its_settings_again_and_stops_in_f
     let home = served.folder.path();
     std::fs::write(home.join("token"), TOKEN).expect("a token file");
     let config = home.join("config.toml");
-    std::fs::write(&config, section(&served, "acme")).expect("a config file");
+    std::fs::write(&config, settings(&section(&served, "acme"))).expect("a config file");
     let mut daemon = Started::new(&config);
     daemon.hears("READY=1");
     // There is no snapshot yet: the first backup does not wait for the new year.
@@ -105,7 +110,7 @@ fn a_daemon_makes_up_for_what_was_missed_reads_its_settings_again_and_stops_in_f
     daemon.hears("READY=1");
     assert!(daemon.process.try_wait().expect("a child").is_none(), "wrong settings ended it");
 
-    std::fs::write(&config, section(&served, "acme")).expect("writable");
+    std::fs::write(&config, settings(&section(&served, "acme"))).expect("writable");
     std::fs::create_dir(home.join("conf.d")).expect("a folder");
     std::fs::write(home.join("conf.d/other.toml"), section(&served, "umbrella")).expect("writable");
     daemon.signal("HUP");
@@ -135,7 +140,7 @@ fn a_daemon_whose_settings_are_unusable_does_not_start() {
         ("[schedule]\ntimezone = 'Mars'\n".to_owned() + &section(&served, "acme"), "Mars"),
         (section(&served, "acme").replace("0 0 1 1 *", "61 * * * *"), "61 * * * *"),
     ] {
-        std::fs::write(&config, wrong).expect("writable");
+        std::fs::write(&config, settings(&wrong)).expect("writable");
         let mut command = program();
         let said = ends(&command.args(["daemon", "--config"]).arg(&config).output().expect("it runs"), 10);
         assert!(said.contains(named) && said.contains("remedy"), "{said}");
