@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::config::{Config, Organization};
+use crate::config::{Config, Organization, misread};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The folder beside the config file.
@@ -28,8 +28,9 @@ impl Config {
         let mut origins: BTreeMap<String, PathBuf> =
             config.organizations.keys().map(|name| (name.clone(), path.to_owned())).collect();
         for file in parts(path)? {
-            let part: Part = toml::from_str(&text(&file)?).map_err(|cause| {
-                let error = Error::new(ErrorKind::Config, cause.to_string().trim_end());
+            let text = text(&file)?;
+            let part: Part = toml::from_str(&text).map_err(|cause| {
+                let error = misread(&cause, &text);
                 doing(error.remedy(format!("a file of {FOLDER} holds [organizations.<name>] alone")), &file)
             })?;
             for (name, organization) in part.organizations {

@@ -204,6 +204,17 @@ pub struct Overrides {
     pub token_file: Option<PathBuf>,
 }
 
+/// What is wrong with the text of a file, and where. Not what stands there: an address that is a secret may.
+fn misread(cause: &toml::de::Error, text: &str) -> Error {
+    let message = cause.message().trim_end();
+    let before = cause.span().and_then(|span| text.get(..span.start));
+    let Some(before) = before else { return Error::new(ErrorKind::Config, message) };
+    let line = before.matches('\n').count();
+    let said = text.lines().nth(line).and_then(|line| line.split_once('='));
+    let key = said.map(|(key, _)| format!(", `{}`", key.trim())).unwrap_or_default();
+    Error::new(ErrorKind::Config, format!("line {}{key}: {message}", line + 1))
+}
+
 /// Where the token comes from.
 #[derive(Clone, Debug)]
 pub enum TokenSource {
@@ -216,8 +227,7 @@ pub enum TokenSource {
 impl Config {
     /// Reads settings from the text of a file.
     pub fn parse(text: &str) -> Result<Self> {
-        let config: Self = toml::from_str(text)
-            .map_err(|cause| Error::new(ErrorKind::Config, cause.to_string().trim_end()))?;
+        let config: Self = toml::from_str(text).map_err(|cause| misread(&cause, text))?;
         config.organizations.iter().try_for_each(|(name, organization)| organization.check(name))?;
         config.status.check()?;
         Ok(config)

@@ -176,3 +176,15 @@ fn jobs_that_share_a_file_out_get_one_organization_each_by_their_index() {
     assert_eq!(names, ["a", "b"]);
     assert_eq!(job(2).expect_err("there are two").kind(), ErrorKind::Config);
 }
+
+#[test]
+fn what_is_wrong_with_a_file_is_told_without_the_addresses_in_it() {
+    for (text, named) in [
+        ("\n[organizations.a]\nheartbeat_url = \"https://ping/canary\ngid = '1'", "line 3, `heartbeat_url`"),
+        ("[metrics]\npushgateway = 'https://me:canary@push'", "line 2, `pushgateway`"),
+        ("[metrics]\npushgateway_url = ['https://me:canary@push']", "line 2, `pushgateway_url`"),
+    ] {
+        let error = Config::parse(text).expect_err(text).to_string();
+        assert!(error.contains(named) && !error.contains("canary"), "{error}");
+    }
+}

@@ -99,6 +99,7 @@ impl Agenda {
         let same = self.organization.gid == before.organization.gid
             && self.organization.repository == before.organization.repository;
         self.running = before.running;
+        self.wanted |= before.wanted;
         if same {
             let Self { began, succeeded, since, last, ended, .. } = before;
             (self.began, self.succeeded, self.since) = (began, succeeded, since);
