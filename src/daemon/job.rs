@@ -16,13 +16,11 @@ use crate::backup::{self, Outcome};
 use crate::config::{Config, Organization};
 use crate::crawl::Plan;
 use crate::daemon::{Outside, alone, tell};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, NEW_GAPS, Result};
 use crate::model::RunId;
 use crate::repository::Repository;
 use crate::telemetry::{Progress, Readings};
 use crate::verify::{self, Report};
-
-pub use crate::error::NEW_GAPS;
 
 /// What is backed up, and how.
 #[derive(Clone, Copy, Debug)]
@@ -109,7 +107,7 @@ pub async fn back_up(outside: &Outside, job: Job<'_>, stop: &CancellationToken) 
         begins(&job);
         let told = tell::begins(outside, &job, id);
         let done = attempt(outside, &job, id, stop).await;
-        ends(&job, &done);
+        ends(&done);
         tell::ends(told, &done, outside.clock().now()).await;
         done
     };
@@ -156,7 +154,7 @@ fn begins(job: &Job<'_>) {
 }
 
 /// The one place where a job ends, however it does. The error is logged here, and nowhere else.
-fn ends(_: &Job<'_>, done: &Result<Outcome>) {
+fn ends(done: &Result<Outcome>) {
     let code = exit_code(done);
     match done {
         Ok(outcome) => tracing::info!(

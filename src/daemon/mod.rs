@@ -18,7 +18,7 @@ mod trial;
 mod wake;
 
 pub(crate) use agenda::upcoming;
-pub use job::{Job, NEW_GAPS, Wanted, Watch, back_up};
+pub use job::{Job, Wanted, Watch, back_up};
 pub use last::Last;
 pub use notify::Notify;
 pub use open::Outside;
