@@ -18,7 +18,7 @@ use crate::crawl::plan::{Facts, Source, Walked, plan};
 use crate::crawl::{self, Cursor, Phase, Reach, Scope, Unit, Walk};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Gap, Hash, Lane, Snapshot, SnapshotNumber, TokenIdentity, table_columns};
-use crate::repository::Committed;
+use crate::repository::{Committed, commit_time};
 use crate::resources::{self, Below};
 
 /// How often the streams are listened to before a run calls itself caught up: what happens after that is the next run's.
@@ -36,6 +36,8 @@ pub(super) async fn run(run: &Run) -> Result<Outcome> {
     if let Some(base) = &base {
         run.progress.doing("repair what the last run left");
         run.repository.publish(&base.snapshot).await?;
+        // A clock that is off is better known now than when everything was read.
+        commit_time(run.clock.now(), Some(&base.snapshot))?;
     }
     let token = identity::of(&run.client).await?;
     backfill::admit(run, base.as_ref(), &token).await?;

@@ -161,19 +161,31 @@ impl Walk {
         let found = match answer.map_err(|error| error.doing("search the tasks"))? {
             Page::Found(found) => found,
             Page::Refused(refusal) => {
-                if along.of == Search::Sweep {
-                    let why =
-                        format!("tasks in no project and assigned to nobody: the search answered {refusal}");
-                    self.take_step(Step::Lack(tasks.table.to_owned(), why), told).await?;
-                }
-                self.probed("search", format!("refused: {refusal}"), told).await?;
-                return Ok(None);
+                return self.cannot_search(tasks, along, &format!("refused: {refusal}"), told).await;
             }
         };
-        self.probed("search", "allowed".to_owned(), told).await?;
-        let odd = || Error::new(ErrorKind::Unavailable, "the search answered no list of tasks");
         let read = |raw: &RawValue| hit(&encode::parse(raw.get()).ok()?);
-        found.records.iter().map(|raw| read(raw).ok_or_else(odd)).collect::<Result<_>>().map(Some)
+        let Some(hits) = found.records.iter().map(|raw| read(raw)).collect() else {
+            return self.cannot_search(tasks, along, "odd: it answered a task without a gid or its dates", told).await;
+        };
+        self.probed("search", "allowed".to_owned(), told).await?;
+        Ok(Some(hits))
+    }
+
+    /// The search is of no use, for this token or at all: what only it finds is unproven, and another lane must do.
+    async fn cannot_search(
+        &self,
+        tasks: &'static Resource,
+        along: Along,
+        why: &str,
+        told: &mpsc::Sender<Told>,
+    ) -> Result<Option<Vec<Hit>>> {
+        if along.of == Search::Sweep {
+            let lack = format!("tasks in no project and assigned to nobody: the search is {why}");
+            self.take_step(Step::Lack(tasks.table.to_owned(), lack), told).await?;
+        }
+        self.probed("search", why.to_owned(), told).await?;
+        Ok(None)
     }
 }
 

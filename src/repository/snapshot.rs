@@ -18,8 +18,8 @@ use crate::repository::keys::{Key, SNAPSHOTS};
 
 /// How long a snapshot file may get: long lists go into objects of their own.
 const SNAPSHOT_BYTES: usize = 1 << 20;
-/// How far a previous commit may lie in the future before the clock is called wrong.
-const CLOCK_OFF: TimeDelta = TimeDelta::minutes(5);
+/// How far a previous commit may lie in the future before the clock is called wrong: as far as Iceberg tolerates.
+const CLOCK_OFF: TimeDelta = TimeDelta::minutes(1);
 /// zstd's own default: lists are small, and JSON shrinks well at any level.
 const ZSTD_LEVEL: i32 = 3;
 
