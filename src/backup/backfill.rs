@@ -8,7 +8,7 @@
 use crate::asana::{Answer, Found};
 use crate::backup::lookup::Lookup;
 use crate::backup::work::Work;
-use crate::backup::{Run, Walk, flow};
+use crate::backup::{Run, Walk, changes, planning};
 use crate::crawl::{Backfill, Phase, Reach, Scope};
 use crate::encode;
 use crate::error::{Error, ErrorKind, Result};
@@ -26,7 +26,7 @@ pub(super) async fn admit(run: &Run, base: Option<&Committed>, token: &TokenIden
     if backfill.is_everything() {
         return Ok(());
     }
-    if let Some(reason) = flow::must_walk_everything(run, base, token).await? {
+    if let Some(reason) = planning::must_walk_everything(run, base, token).await? {
         return Err(wrong(format!("the next run has to walk everything first: {reason}"))
             .remedy("`asana-backup run` does that; then a part can be read again"));
     }
@@ -51,7 +51,7 @@ fn check_tables(backfill: &Backfill, filters: &[String]) -> Result<()> {
                 .remedy(format!("name some of {}, or change the filters", known.join(", "))));
         }
     }
-    let projects = resources::by_table("projects").expect("a table");
+    let projects = resources::named("projects");
     let leads_there = backfill.reads(projects) && scope.reads(projects);
     if !backfill.projects.is_empty() && !leads_there {
         return Err(wrong("none of the tables hangs below a project")
@@ -107,7 +107,7 @@ pub(super) async fn read_again(work: &mut Work<'_>, backfill: &Backfill) -> Resu
     if work.walk.phase() < Some(Phase::Again) {
         let walk = work.walk.clone();
         if !work.go(|told| async move { walk.modified_again(since, &told).await }).await? {
-            let units = flow::modified_units(work, since).await?;
+            let units = changes::modified_units(work, since).await?;
             return begin_and_drain(work, units).await;
         }
     }

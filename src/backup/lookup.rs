@@ -183,7 +183,7 @@ mod tests {
 
     /// Stores a part of stories with these keys, each below the parent that its last digit names.
     async fn part(repository: &Repository, keys: impl IntoIterator<Item = u32>) -> Part {
-        let resource = resources::by_table("stories").expect("the table exists");
+        let resource = resources::named("stories");
         let reading = Reading { lane: Lane::Walk, fields: "f".into(), began_at: moment(), seen_at: moment() };
         let (ids, run, reading) =
             (field_ids(&table_columns(resource)), RunId(ulid::Ulid(7)), Arc::new(reading));

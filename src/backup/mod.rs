@@ -8,6 +8,7 @@
 
 mod accept;
 mod backfill;
+mod changes;
 mod commit;
 mod flow;
 mod gaps;
@@ -15,6 +16,7 @@ mod identity;
 mod index;
 mod journal;
 mod lookup;
+mod planning;
 mod proof;
 mod removal;
 mod stage;

@@ -320,7 +320,7 @@ impl<'a> Work<'a> {
 
     /// The tasks among `hits` that must be read.
     async fn wanted_of(&mut self, of: Search, hits: &[Hit]) -> Result<Vec<Unit>> {
-        let tasks = resources::by_table("tasks").expect("the one resource that search is for");
+        let tasks = resources::named("tasks");
         self.stage.fetch(tasks, hits.iter().map(|hit| &*hit.gid)).await?;
         let mut wanted = Vec::new();
         for hit in hits.iter().filter(|hit| !self.stage.is_gone(tasks, &hit.gid)) {

@@ -54,7 +54,7 @@ impl Backfill {
     /// The moment since which tasks are asked for that no listing leads to; none where all that it reads is listed.
     #[must_use]
     pub fn asks_since(&self) -> Option<DateTime<Utc>> {
-        let tasks = resources::by_table("tasks").expect("a table");
+        let tasks = resources::named("tasks");
         self.since.filter(|_| self.projects.is_empty() && self.reads(tasks))
     }
 
@@ -72,7 +72,7 @@ impl Backfill {
             let roots = Unit::roots(organization, scope).into_iter();
             return roots.filter(|unit| narrow.reads(unit.resource)).collect();
         }
-        let projects = resources::by_table("projects").expect("a table");
+        let projects = resources::named("projects");
         self.projects.iter().map(|gid| Unit::single(projects, gid, Why::Named)).collect()
     }
 
@@ -141,8 +141,8 @@ mod tests {
 
     #[test]
     fn a_part_meets_all_rows_only_of_tables_that_it_lists_whole() {
-        let tasks = resources::by_table("tasks").expect("a table");
-        let users = resources::by_table("users").expect("a table");
+        let tasks = resources::named("tasks");
+        let users = resources::named("users");
         assert!(named(None, &["stories"], &[]).meets_all_of(tasks));
         assert!(!named(None, &["users"], &[]).meets_all_of(tasks));
         assert!(named(None, &["users"], &[]).meets_all_of(users));
@@ -153,7 +153,7 @@ mod tests {
     #[test]
     fn below_what_did_not_change_only_subtasks_are_looked_for() {
         let again = named(Some(100), &[], &[]).again();
-        let tasks = resources::by_table("tasks").expect("a table");
+        let tasks = resources::named("tasks");
         let record = serde_json::json!({"gid": "1"});
         let (below, _) = Unit::below(tasks, "1", &record, &Scope::new(&[]));
         let asked = |at| {

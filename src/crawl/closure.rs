@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_reference_to_what_was_read_meanwhile_is_not_followed() {
-        let users = resources::by_table("users").expect("users is a table");
+        let users = resources::named("users");
         let mut known = Known::new();
         known.refer(users, "1");
         known.refer(users, "2");

@@ -15,7 +15,7 @@ use crate::crawl::Walk;
 use crate::crawl::told::{Hit, Search, Step, Told};
 use crate::crawl::walk::tell;
 use crate::encode;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::resources::{self, Resource};
 
 /// How far the search's index may lag.
@@ -47,7 +47,7 @@ impl Walk {
     /// Goes through all tasks by creation; whoever is told says which the repository lacks. A token that may not search
     /// leaves the tasks unproven.
     pub async fn sweep(&self, told: &mpsc::Sender<Told>) -> Result<()> {
-        let tasks = resources::by_table("tasks").expect("the one resource that search is for");
+        let tasks = resources::named("tasks");
         let until = self.clock().now() - LAG;
         let along = Along { of: Search::Sweep, axis: Axis::Creation, within: None, until: None };
         let from = self.searched(Search::Sweep);
@@ -69,7 +69,7 @@ impl Walk {
     }
 
     async fn modified_of(&self, of: Search, since: DateTime<Utc>, told: &mpsc::Sender<Told>) -> Result<bool> {
-        let tasks = resources::by_table("tasks").expect("the one resource that search is for");
+        let tasks = resources::named("tasks");
         let along = Along { of, axis: Axis::Modification, within: None, until: Some(self.clock().now()) };
         let from = self.searched(of).max(Some(since));
         self.search(tasks, along, from, &mut 0, told).await
@@ -77,7 +77,7 @@ impl Walk {
 
     /// Whether the token may search at all; asks for one task.
     pub async fn may_search(&self, told: &mpsc::Sender<Told>) -> Result<bool> {
-        let tasks = resources::by_table("tasks").expect("the one resource that search is for");
+        let tasks = resources::named("tasks");
         let along = Along { of: Search::Changes, axis: Axis::Modification, within: None, until: None };
         let now = self.clock().now();
         Ok(self.ask_search(tasks, along, Some(now), told).await?.is_some())
@@ -166,7 +166,9 @@ impl Walk {
         };
         let read = |raw: &RawValue| hit(&encode::parse(raw.get()).ok()?);
         let Some(hits) = found.records.iter().map(|raw| read(raw)).collect() else {
-            return self.cannot_search(tasks, along, "odd: it answered a task without a gid or its dates", told).await;
+            return self
+                .cannot_search(tasks, along, "odd: it answered a task without a gid or its dates", told)
+                .await;
         };
         self.probed("search", "allowed".to_owned(), told).await?;
         Ok(Some(hits))

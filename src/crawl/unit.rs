@@ -289,9 +289,9 @@ mod tests {
 
     #[test]
     fn a_unit_reads_back_as_it_was_kept() {
-        let tasks = resources::by_table("tasks").expect("a table");
-        let projects = resources::by_table("projects").expect("a table");
-        let memberships = resources::by_table("workspace_memberships").expect("a table");
+        let tasks = resources::named("tasks");
+        let projects = resources::named("projects");
+        let memberships = resources::named("workspace_memberships");
         let lists = json!({"user_task_list": {"gid": "9"}});
         let (mut units, _) = Unit::below(memberships, "7", &lists, &Scope::new(&[]));
         units.push(Unit::single(tasks, "5", Why::Referred));

@@ -225,7 +225,7 @@ mod tests {
         });
         let expected = r#"{"actual_time_minutes":1e-1,"assignee":{"gid":"2"},"completed":false,"gid":"1","memberships":[{"project":{"gid":"3"},"section":{"gid":"4"}}],"name":"a \"b\"\n😀","num_likes":3,"resource_type":"task","tags":[{"gid":"5"},{"gid":"6"}]}"#;
         assert_eq!(form("tasks", &task), expected);
-        let tasks = resources::by_table("tasks").expect("the table exists");
+        let tasks = resources::named("tasks");
         assert_eq!(hash(tasks, &task, None), Hash::of(expected.as_bytes()));
     }
 

@@ -245,7 +245,7 @@ mod tests {
             "parent": {"gid": "7", "resource_type": "task", "created_by": {"gid": "8", "resource_type": "user"}},
             "tags": [{"gid": 9, "resource_type": "tag"}, {"resource_type": "tag"}],
         });
-        let tasks = resources::by_table("tasks").expect("the table exists");
+        let tasks = resources::named("tasks");
         let expected = [
             ("custom_fields", "5"),
             ("projects", "4"),
@@ -255,7 +255,7 @@ mod tests {
             ("users", "8"),
         ];
         assert_eq!(references(tasks, &value), expected.map(|(table, gid)| (table, gid.to_owned())));
-        let items = resources::by_table("portfolio_items").expect("the table exists");
+        let items = resources::named("portfolio_items");
         let item = json!({"gid": "4", "resource_type": "project"});
         assert_eq!(references(items, &item), [("projects", "4".to_owned())]);
     }

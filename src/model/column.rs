@@ -144,7 +144,7 @@ mod tests {
 
     #[test]
     fn free_text_and_what_is_in_a_list_is_never_told() {
-        let tasks = table_columns(resources::by_table("tasks").expect("tasks is a table"));
+        let tasks = table_columns(resources::named("tasks"));
         for path in ["name", "notes", "html_notes", "external.data", "_raw", "_hash", "followers"] {
             assert!(!find(&tasks, path).statistics, "{path}");
         }
@@ -165,7 +165,7 @@ mod tests {
             assert!(numbers.iter().copied().eq(1..=i32::try_from(ids.len()).expect("few")));
             assert!(ids.contains_key("_fields"));
         }
-        let ids = field_ids(&table_columns(resources::by_table("tasks").expect("tasks is a table")));
+        let ids = field_ids(&table_columns(resources::named("tasks")));
         assert!(ids.contains_key("followers.element.gid") && ids.contains_key("assignee.gid"));
     }
 }

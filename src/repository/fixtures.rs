@@ -73,7 +73,7 @@ pub(super) fn claim(base: u64, attempt: u32, run: RunId, writer: RunId) -> Claim
 
 /// The resource whose table the tests fill.
 pub(super) fn tags() -> &'static Resource {
-    resources::by_table("tags").expect("tags is a table")
+    resources::named("tags")
 }
 
 /// What stands for a part of `rows` rows, whose content no test reads: its keys run from `least` to `greatest`.

@@ -890,7 +890,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_column_that_comes_later_is_optional_and_changes_no_id() {
-        let all = table_columns(resources::by_table("tasks").expect("tasks is a table"));
+        let all = table_columns(resources::named("tasks"));
         let mut fewer: Vec<TableColumn> =
             all.iter().filter(|column| column.name != "notes").cloned().collect();
         for column in &mut fewer {

@@ -44,6 +44,11 @@ pub fn by_table(table: &str) -> Option<&'static Resource> {
     ALL.iter().find(|resource| resource.table == table).copied()
 }
 
+/// The same for a table that the program names itself, and so exists.
+pub(crate) fn named(table: &'static str) -> &'static Resource {
+    by_table(table).unwrap_or_else(|| panic!("{table} is a table"))
+}
+
 /// The resource whose records say they are of `resource_type`.
 #[must_use]
 pub fn by_type(resource_type: &str) -> Option<&'static Resource> {

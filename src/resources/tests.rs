@@ -25,7 +25,7 @@ fn every_listing_hangs_below_a_table_that_exists_and_every_placeholder_is_known(
 
 #[test]
 fn a_reference_is_asked_for_with_its_name_and_kept_by_gid() {
-    let tasks = by_table("tasks").expect("tasks is a table");
+    let tasks = named("tasks");
     let fields = tasks.opt_fields();
     assert!(fields.contains("assignee.name"));
     assert!(fields.contains("custom_fields.enum_value.name"));

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use asana_backup::backup::PATIENCE;
+use asana_backup::clock::Clock;
 use asana_backup::error::ErrorKind;
 use asana_simulator::{Options, Size};
 
@@ -99,4 +100,18 @@ async fn whoever_goes_on_with_a_run_that_ended_holds_it_from_the_first_moment() 
     let error = third.expect_err("the claim is held");
     assert!(error.to_string().contains("tests holds the claim"), "{error}");
     assert!(second.expect("it was left alone").complete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_clock_is_behind_the_last_snapshot_ends_before_it_has_asked_for_anything() {
+    let world = World::tiny();
+    world.run().await;
+    let mut other = world.same();
+    other.clock = Clock::simulated(world.clock.now() - chrono::TimeDelta::seconds(90));
+    let error = other.try_run_now().await.expect_err("its clock is wrong");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(error.to_string().contains("clock is far off"), "{error}");
+    assert!(other.line.trace().is_empty(), "it asked for something");
+    other.clock = Clock::simulated(world.clock.now() - chrono::TimeDelta::seconds(30));
+    other.try_run_now().await.expect("clocks differ");
 }

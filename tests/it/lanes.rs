@@ -219,6 +219,21 @@ async fn what_a_stream_forgot_to_tell_is_searched_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_search_that_answers_nonsense_ends_no_run_and_another_lane_does_its_work() {
+    let world = LANES[2].world(7).await;
+    let task = some_of_a_project(&world, 3);
+    world.simulator.rename_task(&task, "another name");
+    world.line.spoil(Some(|target| target.contains("/tasks/search?")));
+    let outcome = world.run().await;
+    assert!(world.rows(outcome.snapshot.0, "tasks").await[&task].raw.contains("another name"));
+    let probes = world.snapshot(outcome.snapshot.0).await.token.probes;
+    assert!(probes["search"].starts_with("odd: "), "{probes:?}");
+    world.line.spoil(None);
+    let next = world.run().await;
+    world.assert_equals_truth(next.snapshot.0).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_nobody_tells_is_found_within_a_week_and_a_run() {
     let world = LANES[0].world(7).await;
     world.simulator.lose_events(Some(1.0));
