@@ -17,7 +17,7 @@ mod tell;
 mod trial;
 mod wake;
 
-pub(crate) use agenda::upcoming;
+pub(crate) use agenda::{leading, upcoming};
 pub use job::{Job, Wanted, Watch, back_up};
 pub use last::Last;
 pub use notify::Notify;

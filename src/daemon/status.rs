@@ -51,7 +51,9 @@ pub struct OrganizationStatus {
     pub changed_until: Option<DateTime<Utc>>,
     /// How old the copy is: seconds since then.
     pub age_seconds: Option<i64>,
-    /// Whether a backup is late: two ticks have passed since the last one that succeeded began.
+    /// When the copy is late, unless a job that makes snapshots succeeds before; none, where none is scheduled.
+    pub late_from: Option<DateTime<Utc>>,
+    /// Whether that has come: two ticks have passed since the last such job that succeeded began.
     pub late: bool,
 }
 
@@ -167,7 +169,7 @@ impl Board {
                 job.late = job.late_from.is_some_and(|from| from <= now);
                 job.next = job.next.map(|next| next.max(now));
             }
-            organization.late = organization.jobs.get(&Kind::Backup).is_some_and(|job| job.late);
+            organization.late = organization.late_from.is_some_and(|from| from <= now);
         }
         status
     }

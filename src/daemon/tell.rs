@@ -4,13 +4,13 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::backup::Outcome;
 use crate::config::{Config, Organization};
 use crate::daemon::agenda;
 use crate::daemon::job::{Job, Watch, exit_code};
-use crate::daemon::{Kind, Last, Outside};
+use crate::daemon::{Last, Outside};
 use crate::error::{ErrorKind, NEW_GAPS, Result};
 use crate::model::RunId;
 use crate::telemetry::table::{self, Metric};
@@ -24,14 +24,15 @@ pub(super) struct Told {
     organization: String,
 }
 
-/// Tells how often backups of an organization are expected, whoever begins them.
+/// Tells how often snapshots of an organization are expected, whoever makes them.
 pub(super) fn expects(outside: &Outside, config: &Config, name: &str, organization: &Organization) {
     let Some(outlets) = outside.outlets() else { return };
     let times = agenda::times(config, name, organization).ok();
-    let interval = times.and_then(|times| times.get(&Kind::Backup)?.longest(outside.clock().now()));
-    if let Some(interval) = interval {
-        outlets.metrics().tell(&table::EXPECTED_INTERVAL, &[name], interval.as_seconds_f64());
-    }
+    let interval = times.and_then(|times| times.get(&agenda::leads(&times)?)?.longest(outside.clock().now()));
+    let sample =
+        |interval: TimeDelta| Sample::new(&table::EXPECTED_INTERVAL, &[name], interval.as_seconds_f64());
+    // What is no longer scheduled is no longer expected.
+    outlets.metrics().replace(&table::EXPECTED_INTERVAL, name, interval.into_iter().map(sample).collect());
 }
 
 /// Tells what a repository says of the runs before this process.

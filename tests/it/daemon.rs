@@ -2,14 +2,17 @@
 //! is late. Days go by under paused time; they lie in the past, since the table format reads the clock on the wall.
 
 use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use asana_backup::config::{Config, Organization};
+use asana_backup::config::{Config, MetricsSettings, Organization};
 use asana_backup::daemon::{
     self, Board, Call, Chosen, Daemon, Kind, Notify, OrganizationStatus, State, Status,
 };
 use asana_backup::error::{Error, ErrorKind, Result};
+use asana_backup::telemetry::table::{self, Metric};
+use asana_backup::telemetry::{Metrics, Outlets};
 use asana_simulator::{Fault, Options};
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use tokio::sync::mpsc;
@@ -32,6 +35,7 @@ struct Life<'a> {
     board: Board,
     calls: mpsc::Sender<Call>,
     stop: CancellationToken,
+    metrics: Metrics,
 }
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -60,7 +64,20 @@ async fn live<T>(
     notify: Notify,
     story: impl AsyncFnOnce(Life<'_>) -> T,
 ) -> T {
-    let outside = World::outside(worlds);
+    live_on(worlds, settings, notify, None, story).await
+}
+
+/// The same, on a machine whose disk keeps what the daemon remembers.
+async fn live_on<T>(
+    worlds: &[(&'static str, &World)],
+    settings: impl Fn() -> Result<Chosen> + Send + Sync + 'static,
+    notify: Notify,
+    disk: Option<PathBuf>,
+    story: impl AsyncFnOnce(Life<'_>) -> T,
+) -> T {
+    let metrics = Metrics::default();
+    let outlets = Outlets::new(&MetricsSettings::default(), metrics.clone()).expect("settings");
+    let outside = World::outside(worlds).telling(outlets);
     let (calls, called) = mpsc::channel(8);
     let (board, stop) = (Board::new(outside.clock().clone()), CancellationToken::new());
     let daemon = Daemon {
@@ -70,9 +87,9 @@ async fn live<T>(
         stop: stop.clone(),
         notify,
         board: board.clone(),
-        state: State::open(None),
+        state: State::open(disk),
     };
-    let life = Life { world: worlds[0].1, board, calls, stop };
+    let life = Life { world: worlds[0].1, board, calls, stop, metrics };
     let told = async { story(life).await };
     tokio::pin!(told);
     tokio::select! {
@@ -108,6 +125,31 @@ impl Life<'_> {
 
     fn of(&self, name: &str) -> OrganizationStatus {
         self.status().organizations.remove(name).expect("an organization of the settings")
+    }
+
+    /// What a metric of an organization says, where it has no other label.
+    fn told(&self, metric: &'static Metric, name: &str) -> Option<f64> {
+        let samples = self.metrics.samples();
+        samples.iter().find(|one| one.metric == metric && one.labels == [name]).map(|one| one.value)
+    }
+}
+
+/// Settings that are read again, and may change.
+#[derive(Clone)]
+struct File(Arc<Mutex<Chosen>>);
+
+impl File {
+    fn new(chosen: Chosen) -> Self {
+        Self(Arc::new(Mutex::new(chosen)))
+    }
+
+    fn write(&self, chosen: Chosen) {
+        *self.0.lock().expect("no holder panics") = chosen;
+    }
+
+    fn read(&self) -> impl Fn() -> Result<Chosen> + Send + Sync + 'static {
+        let file = Arc::clone(&self.0);
+        move || Ok(file.lock().expect("no holder panics").clone())
     }
 }
 
@@ -221,6 +263,26 @@ async fn assert_over(world: &World) {
     let newest = world.snapshot(4).await;
     assert!(newest.committed_at - at("2026-02-26T14:17:00Z") <= RUN, "{newest:?}");
     assert!(newest.complete, "{newest:?}");
+}
+
+#[test]
+fn a_copy_that_reconciling_alone_keeps_is_made_expected_and_late_like_any_other() {
+    paused(async {
+        let world = world("2026-02-24T08:00:00Z", 9);
+        let mut chosen = settings("UTC", &[("acme", &world)]);
+        chosen.0.schedule.backup = "never".to_owned();
+        let story = async |life: Life<'_>| {
+            life.go_on_until(at("2026-02-25T04:00:00Z")).await;
+            assert_eq!(runs(&world).await.len(), 2);
+            assert_eq!(life.told(&table::EXPECTED_INTERVAL, "acme"), Some(86_400.0));
+            world.simulator.fault(Fault::status("/**", 503));
+            life.go_on_until(at("2026-02-27T02:29:00Z")).await;
+            assert!(!life.of("acme").late);
+            life.go_on_until(at("2026-02-27T02:31:00Z")).await;
+            assert!(life.of("acme").late);
+        };
+        live(&[("acme", &world)], move || Ok(chosen.clone()), Notify::default(), story).await;
+    });
 }
 
 #[test]

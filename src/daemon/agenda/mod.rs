@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use crate::config::{Config, Organization};
+use crate::config::{Config, Organization, ScheduleSettings};
 use crate::daemon::last::Last;
 use crate::daemon::schedule::{Kind, Times};
 use crate::daemon::status::{Ended, JobStatus, OrganizationStatus, Running};
@@ -24,6 +24,8 @@ pub(super) struct Agenda {
     pub(super) organization: Arc<Organization>,
     times: BTreeMap<Kind, Times>,
     zone: String,
+    /// Whose ticks say when a copy is late.
+    leads: Option<Kind>,
     /// When each job last began. One that never did is due at once.
     began: BTreeMap<Kind, DateTime<Utc>>,
     /// When those began that succeeded.
@@ -44,13 +46,27 @@ pub(super) fn times(
     organization: &Organization,
 ) -> Result<BTreeMap<Kind, Times>> {
     let settings = config.schedule.with(&organization.schedule);
+    all_times(&settings, &organization.gid)
+        .map_err(|error| error.doing(format!("read the schedule of {name}")))
+}
+
+fn all_times(settings: &ScheduleSettings, gid: &str) -> Result<BTreeMap<Kind, Times>> {
     let mut all = BTreeMap::new();
     for kind in Kind::ALL {
-        let times = Times::of(kind, &settings, &organization.gid)
-            .map_err(|error| error.doing(format!("read the schedule of {name}")))?;
-        all.extend(times.map(|times| (kind, times)));
+        all.extend(Times::of(kind, settings, gid)?.map(|times| (kind, times)));
     }
     Ok(all)
+}
+
+/// The job by whose ticks a copy is in time or late: backups, and where they are turned off, reconciling.
+pub(super) fn leads(times: &BTreeMap<Kind, Times>) -> Option<Kind> {
+    [Kind::Backup, Kind::Reconcile].into_iter().find(|kind| times.contains_key(kind))
+}
+
+/// The times of that job; none, where nothing makes snapshots by itself.
+pub(crate) fn leading(settings: &ScheduleSettings, gid: &str) -> Result<Option<Times>> {
+    let mut times = all_times(settings, gid)?;
+    Ok(leads(&times).and_then(|kind| times.remove(&kind)))
 }
 
 /// In words, when the jobs of an organization begin the next five times.
@@ -80,8 +96,10 @@ impl Agenda {
         verified: Option<DateTime<Utc>>,
         now: DateTime<Utc>,
     ) -> Result<Self> {
+        let times = times(config, name, &organization)?;
         Ok(Self {
-            times: times(config, name, &organization)?,
+            leads: leads(&times),
+            times,
             zone: config.schedule.with(&organization.schedule).timezone,
             organization: Arc::new(organization),
             began: BTreeMap::from([(Kind::Verify, verified.unwrap_or(now))]),
@@ -151,8 +169,8 @@ impl Agenda {
             let begins = times.begins(*began)?;
             (begins <= now).then_some((begins, *kind))
         };
-        // There is nothing yet that could be walked again, or verified.
-        let kinds = if first_copy { &[Kind::Backup][..] } else { &Kind::ALL[..] };
+        // There is nothing yet that could be walked again, or verified; a job that walks makes a first copy as well.
+        let kinds = if first_copy { self.leads.as_slice() } else { &Kind::ALL[..] };
         let wanted = self.wanted.then_some((DateTime::UNIX_EPOCH, Kind::Backup));
         wanted.or_else(|| kinds.iter().find_map(due))
     }
@@ -177,6 +195,10 @@ impl Agenda {
         let succeeded = ended.error.is_none();
         if succeeded {
             self.succeeded.insert(running.job, running.began_at);
+            if running.job == Kind::Reconcile {
+                // It reads what changed as well.
+                self.succeeded.insert(Kind::Backup, running.began_at);
+            }
         }
         self.ended.insert(running.job, ended);
         if let Some(last) = last {
@@ -193,6 +215,12 @@ impl Agenda {
     fn late_from(&self, kind: Kind) -> Option<DateTime<Utc>> {
         let last = self.succeeded.get(&kind).copied().unwrap_or(self.since);
         self.times.get(&kind)?.late_from(last)
+    }
+
+    /// When the copy is late, whichever job makes the next snapshot.
+    fn copy_late_from(&self) -> Option<DateTime<Utc>> {
+        let made = [Kind::Backup, Kind::Reconcile].iter().filter_map(|kind| self.succeeded.get(kind)).max();
+        self.times.get(&self.leads?)?.late_from(*made.unwrap_or(&self.since))
     }
 
     /// What a person should know of the schedule.
@@ -240,7 +268,11 @@ impl Agenda {
             committed_at: self.last.snapshot.as_ref().map(|snapshot| snapshot.committed_at),
             changed_until: self.last.backup,
             age_seconds: None,
+            late_from: self.copy_late_from(),
             late: false,
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
