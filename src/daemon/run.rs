@@ -136,8 +136,8 @@ impl Turn {
         let now = self.daemon.outside.clock().now();
         let mut agendas = BTreeMap::new();
         for (name, organization) in chosen {
-            let verified = self.daemon.state.verified(&organization.gid);
-            let agenda = Agenda::new(&config, &name, organization, verified, now)?;
+            let remembered = self.daemon.state.of(&organization.repository, now);
+            let agenda = Agenda::new(&config, &name, organization, remembered, now)?;
             if let Some(warning) = agenda.warning(now) {
                 tracing::warn!(organization = %name, "{warning}");
             }
@@ -229,7 +229,7 @@ impl Turn {
         let (config, outside) = (Arc::clone(&self.config), self.daemon.outside.clone());
         let stop = self.daemon.stop.clone();
         if kind == Kind::Verify {
-            self.daemon.state.verifies(&organization.gid, now);
+            self.daemon.state.verify_begins(&organization.repository, now);
         }
         self.jobs.push(Box::pin(async move {
             let carried_out = async {

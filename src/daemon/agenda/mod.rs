@@ -12,6 +12,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use crate::config::{Config, Organization, ScheduleSettings};
 use crate::daemon::last::Last;
 use crate::daemon::schedule::{Kind, Times};
+use crate::daemon::state::Remembered;
 use crate::daemon::status::{Ended, JobStatus, OrganizationStatus, Running};
 use crate::error::Result;
 
@@ -30,7 +31,9 @@ pub(super) struct Agenda {
     began: BTreeMap<Kind, DateTime<Utc>>,
     /// When those began that succeeded.
     succeeded: BTreeMap<Kind, DateTime<Utc>>,
-    /// Since when there is this agenda: nothing was late before.
+    /// The same, unless the clock was set back since: from then on being late is counted anew.
+    timely: BTreeMap<Kind, DateTime<Utc>>,
+    /// Since when the settings name the repository: nothing was late before.
     since: DateTime<Utc>,
     last: Last,
     pub(super) running: Option<Running>,
@@ -88,23 +91,25 @@ pub(crate) fn upcoming(config: &Config, organization: &Organization, now: DateTi
 }
 
 impl Agenda {
-    /// The agenda from `now` on. Nothing is known of earlier jobs, but when verifying last began.
+    /// The agenda from `now` on. Nothing is known of earlier jobs but what is remembered on this machine.
     pub(super) fn new(
         config: &Config,
         name: &str,
         organization: Organization,
-        verified: Option<DateTime<Utc>>,
+        remembered: Remembered,
         now: DateTime<Utc>,
     ) -> Result<Self> {
         let times = times(config, name, &organization)?;
+        let Remembered { since, verify_began, succeeded } = remembered;
         Ok(Self {
             leads: leads(&times),
             times,
             zone: config.schedule.with(&organization.schedule).timezone,
             organization: Arc::new(organization),
-            began: BTreeMap::from([(Kind::Verify, verified.unwrap_or(now))]),
-            succeeded: BTreeMap::new(),
-            since: now,
+            began: BTreeMap::from([(Kind::Verify, verify_began.unwrap_or(since))]),
+            timely: succeeded.clone(),
+            succeeded,
+            since,
             last: Last::default(),
             running: None,
             ended: BTreeMap::new(),
@@ -119,8 +124,8 @@ impl Agenda {
         self.running = before.running;
         self.wanted |= before.wanted;
         if same {
-            let Self { began, succeeded, since, last, ended, .. } = before;
-            (self.began, self.succeeded, self.since) = (began, succeeded, since);
+            let Self { began, succeeded, timely, since, last, ended, .. } = before;
+            (self.began, self.succeeded, self.timely, self.since) = (began, succeeded, timely, since);
             (self.last, self.ended) = (last, ended);
         }
     }
@@ -132,28 +137,33 @@ impl Agenda {
 
     /// Notes what the repository says of earlier jobs.
     pub(super) fn note(&mut self, last: Last) {
-        let mut later = |kind: Kind, at: Option<DateTime<Utc>>, counts: bool| {
-            let Some(at) = at else { return };
-            let keep = |map: &mut BTreeMap<Kind, DateTime<Utc>>| {
-                let before = map.entry(kind).or_insert(at);
-                *before = at.max(*before);
-            };
-            keep(&mut self.succeeded);
-            if counts {
-                keep(&mut self.began);
-            }
-        };
         // A run that has not finished goes on at once.
-        later(Kind::Backup, last.backup, !last.unfinished);
-        later(Kind::Reconcile, last.reconcile, true);
+        if let Some(at) = last.backup.filter(|_| !last.unfinished) {
+            let began = self.began.entry(Kind::Backup).or_insert(at);
+            *began = at.max(*began);
+        }
+        if let Some(at) = last.reconcile {
+            let began = self.began.entry(Kind::Reconcile).or_insert(at);
+            *began = at.max(*began);
+        }
+        for (kind, at) in [(Kind::Backup, last.backup), (Kind::Reconcile, last.reconcile)] {
+            // What was heard before may lie ahead of a clock that was set back, and is no news.
+            if let Some(at) = at.filter(|at| self.succeeded.get(&kind).is_none_or(|before| before < at)) {
+                self.succeeds(kind, at);
+            }
+        }
         self.last = last;
     }
 
-    /// The job that is due at `now`, and since when, unless one is running.
-    pub(super) fn due(&mut self, now: DateTime<Utc>) -> Option<(DateTime<Utc>, Kind)> {
-        if self.running.is_some() {
-            return None;
-        }
+    /// Notes that a job succeeded which began at `at`.
+    fn succeeds(&mut self, kind: Kind, at: DateTime<Utc>) {
+        self.succeeded.insert(kind, at);
+        self.timely.insert(kind, at);
+    }
+
+    /// Goes by a clock that was set back, for what is due and for what is late.
+    fn follow(&mut self, now: DateTime<Utc>) {
+        self.since = self.since.min(now);
         for (kind, began) in &mut self.began {
             let Some(times) = self.times.get(kind) else { continue };
             let believed = times.believed(*began, now);
@@ -161,6 +171,19 @@ impl Agenda {
                 tracing::warn!(job = %kind, last = %began, "the clock was set back: going on from now");
                 *began = believed;
             }
+        }
+        for (kind, at) in &mut self.timely {
+            if let Some(times) = self.times.get(kind) {
+                *at = times.believed(*at, now);
+            }
+        }
+    }
+
+    /// The job that is due at `now`, and since when, unless one is running.
+    pub(super) fn due(&mut self, now: DateTime<Utc>) -> Option<(DateTime<Utc>, Kind)> {
+        self.follow(now);
+        if self.running.is_some() {
+            return None;
         }
         let first_copy = self.last.snapshot.is_none();
         let due = |kind: &Kind| -> Option<(DateTime<Utc>, Kind)> {
@@ -194,10 +217,10 @@ impl Agenda {
         let Some(running) = self.running.take() else { return };
         let succeeded = ended.error.is_none();
         if succeeded {
-            self.succeeded.insert(running.job, running.began_at);
+            self.succeeds(running.job, running.began_at);
             if running.job == Kind::Reconcile {
                 // It reads what changed as well.
-                self.succeeded.insert(Kind::Backup, running.began_at);
+                self.succeeds(Kind::Backup, running.began_at);
             }
         }
         self.ended.insert(running.job, ended);
@@ -213,13 +236,13 @@ impl Agenda {
     }
 
     fn late_from(&self, kind: Kind) -> Option<DateTime<Utc>> {
-        let last = self.succeeded.get(&kind).copied().unwrap_or(self.since);
+        let last = self.timely.get(&kind).copied().unwrap_or(self.since);
         self.times.get(&kind)?.late_from(last)
     }
 
     /// When the copy is late, whichever job makes the next snapshot.
     fn copy_late_from(&self) -> Option<DateTime<Utc>> {
-        let made = [Kind::Backup, Kind::Reconcile].iter().filter_map(|kind| self.succeeded.get(kind)).max();
+        let made = [Kind::Backup, Kind::Reconcile].iter().filter_map(|kind| self.timely.get(kind)).max();
         self.times.get(&self.leads?)?.late_from(*made.unwrap_or(&self.since))
     }
 
