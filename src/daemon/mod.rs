@@ -6,6 +6,7 @@
 mod agenda;
 pub(crate) mod alone;
 pub mod job;
+mod jobs;
 mod last;
 mod notify;
 pub mod open;

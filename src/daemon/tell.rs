@@ -1,6 +1,7 @@
 //! What is told of a job: metrics, pings and pushes, from what it counts and what came of it.
 //!
-//! Rule: called where a job begins and where it ends, and where the daemon looks back at its start; nothing here can make a job fail.
+//! Rule: called where a job begins and where it ends, and where the daemon reads its
+//! settings; nothing here can make a job fail.
 
 use std::collections::BTreeMap;
 
@@ -33,6 +34,13 @@ pub(super) fn expects(outside: &Outside, config: &Config, name: &str, organizati
         |interval: TimeDelta| Sample::new(&table::EXPECTED_INTERVAL, &[name], interval.as_seconds_f64());
     // What is no longer scheduled is no longer expected.
     outlets.metrics().replace(&table::EXPECTED_INTERVAL, name, interval.into_iter().map(sample).collect());
+}
+
+/// Tells nothing any more of what was told of an organization.
+pub(super) fn forgets(outside: &Outside, name: &str) {
+    if let Some(outlets) = outside.outlets() {
+        outlets.metrics().forget(name);
+    }
 }
 
 /// Tells what a repository says of the runs before this process.

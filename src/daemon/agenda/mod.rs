@@ -1,8 +1,9 @@
 //! What is due for one organization, and what came of it.
 //!
 //! Rule: a job that has begun is not due again before its next tick, whatever came of it: the next tick is the retry. No
-//! two jobs of one organization run at once. Whatever is turned off or missed, something walks: without reconciling
-//! jobs, or where they are late, backups walk the share that is due.
+//! two jobs of one organization write at once; a verify only reads, and waits for none of them, nor they for it. Whatever
+//! is turned off or missed, something walks: without reconciling jobs, or where they are late, backups walk the share
+//! that is due.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,11 +11,13 @@ use std::sync::Arc;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::config::{Config, Organization, ScheduleSettings};
+use crate::daemon::jobs::JobId;
 use crate::daemon::last::Last;
 use crate::daemon::schedule::{Kind, Times};
 use crate::daemon::state::Remembered;
 use crate::daemon::status::{Ended, JobStatus, OrganizationStatus, Running};
 use crate::error::Result;
+use crate::model::Snapshot;
 
 /// How many of the next times are told.
 const UPCOMING: usize = 5;
@@ -35,8 +38,12 @@ pub(super) struct Agenda {
     timely: BTreeMap<Kind, DateTime<Utc>>,
     /// Since when the settings name the repository: nothing was late before.
     since: DateTime<Utc>,
-    last: Last,
-    pub(super) running: Option<Running>,
+    /// What the repository says of earlier jobs; none as long as it was not asked, or did not answer.
+    last: Option<Last>,
+    /// Whether token and repository are being tried: until then nothing begins.
+    pub(super) is_tried: bool,
+    running: Option<Running>,
+    verifying: Option<Running>,
     ended: BTreeMap<Kind, Ended>,
     /// Whether somebody wants a backup at once.
     pub(super) wanted: bool,
@@ -91,13 +98,12 @@ pub(crate) fn upcoming(config: &Config, organization: &Organization, now: DateTi
 }
 
 impl Agenda {
-    /// The agenda from `now` on. Nothing is known of earlier jobs but what is remembered on this machine.
+    /// An agenda. Nothing is known of earlier jobs but what is remembered on this machine.
     pub(super) fn new(
         config: &Config,
         name: &str,
         organization: Organization,
         remembered: Remembered,
-        now: DateTime<Utc>,
     ) -> Result<Self> {
         let times = times(config, name, &organization)?;
         let Remembered { since, verify_began, succeeded } = remembered;
@@ -110,29 +116,55 @@ impl Agenda {
             timely: succeeded.clone(),
             succeeded,
             since,
-            last: Last::default(),
+            last: None,
+            is_tried: false,
             running: None,
+            verifying: None,
             ended: BTreeMap::new(),
             wanted: false,
         })
     }
 
-    /// What another agenda of the same repository knows, with these settings.
-    pub(super) fn take_over(&mut self, before: Self) {
-        let same = self.organization.gid == before.organization.gid
-            && self.organization.repository == before.organization.repository;
-        self.running = before.running;
-        self.wanted |= before.wanted;
-        if same {
-            let Self { began, succeeded, timely, since, last, ended, .. } = before;
-            (self.began, self.succeeded, self.timely, self.since) = (began, succeeded, timely, since);
-            (self.last, self.ended) = (last, ended);
-        }
+    /// Whether it is about the organization and the repository of these settings.
+    pub(super) fn is_of(&self, other: &Organization) -> bool {
+        self.organization.gid == other.gid && self.organization.repository == other.repository
     }
 
-    /// Whether anything is known of the repository.
+    /// What another agenda of the same repository knows, with these settings.
+    pub(super) fn take_over(&mut self, before: Self) {
+        let Self { times, zone, leads, organization, .. } = &*self;
+        let (times, zone, leads) = (times.clone(), zone.clone(), *leads);
+        let organization = Arc::clone(organization);
+        *self = Self { times, zone, leads, organization, ..before };
+    }
+
+    /// Whether a job is one of its own.
+    pub(super) fn holds(&self, id: JobId) -> bool {
+        self.running.iter().chain(&self.verifying).any(|running| running.id == id)
+    }
+
+    /// What runs.
+    pub(super) fn running(&self) -> impl Iterator<Item = &Running> {
+        self.running.iter().chain(&self.verifying)
+    }
+
+    /// Whether there is no copy yet, or one that is not whole: whatever makes it may take long.
+    pub(super) fn is_first_copy(&self) -> bool {
+        self.last.as_ref().is_none_or(|last| last.snapshot.is_none() || last.unfinished)
+    }
+
+    /// What the repository says, as far as it was asked and answered.
+    pub(super) fn last(&self) -> Option<&Last> {
+        self.last.as_ref()
+    }
+
+    fn snapshot(&self) -> Option<&Snapshot> {
+        self.last.as_ref()?.snapshot.as_ref()
+    }
+
+    /// Whether nothing is known of the repository.
     pub(super) fn is_new(&self) -> bool {
-        self.last.snapshot.is_none() && self.ended.is_empty()
+        self.snapshot().is_none() && self.ended.is_empty() && self.running.is_none()
     }
 
     /// Notes what the repository says of earlier jobs.
@@ -152,7 +184,7 @@ impl Agenda {
                 self.succeeds(kind, at);
             }
         }
-        self.last = last;
+        self.last = Some(last);
     }
 
     /// Notes that a job succeeded which began at `at`.
@@ -179,23 +211,28 @@ impl Agenda {
         }
     }
 
-    /// The job that is due at `now`, and since when, unless one is running.
-    pub(super) fn due(&mut self, now: DateTime<Utc>) -> Option<(DateTime<Utc>, Kind)> {
+    /// The jobs that are due at `now` and since when: at most one that makes a snapshot, and a verify.
+    pub(super) fn due(&mut self, now: DateTime<Utc>) -> Vec<(DateTime<Utc>, Kind)> {
         self.follow(now);
-        if self.running.is_some() {
-            return None;
+        if self.is_tried {
+            return Vec::new();
         }
-        let first_copy = self.last.snapshot.is_none();
-        let due = |kind: &Kind| -> Option<(DateTime<Utc>, Kind)> {
-            let times = self.times.get(kind)?;
-            let Some(began) = self.began.get(kind) else { return Some((DateTime::UNIX_EPOCH, *kind)) };
+        let due = |kind: Kind| -> Option<(DateTime<Utc>, Kind)> {
+            let times = self.times.get(&kind)?;
+            let Some(began) = self.began.get(&kind) else { return Some((DateTime::UNIX_EPOCH, kind)) };
             let begins = times.begins(*began)?;
-            (begins <= now).then_some((begins, *kind))
+            (begins <= now).then_some((begins, kind))
         };
-        // There is nothing yet that could be walked again, or verified; a job that walks makes a first copy as well.
-        let kinds = if first_copy { self.leads.as_slice() } else { &Kind::ALL[..] };
-        let wanted = self.wanted.then_some((DateTime::UNIX_EPOCH, Kind::Backup));
-        wanted.or_else(|| kinds.iter().find_map(due))
+        let has_copy = self.snapshot().is_some();
+        let makes = || {
+            let wanted = self.wanted.then_some((DateTime::UNIX_EPOCH, Kind::Backup));
+            // There is nothing yet that could be walked again; a job that walks makes a first copy as well.
+            let first = if has_copy { Some(Kind::Reconcile) } else { self.leads };
+            wanted.or_else(|| first.and_then(due)).or_else(|| due(Kind::Backup))
+        };
+        let makes = if self.running.is_none() { makes() } else { None };
+        let verifies = has_copy && self.verifying.is_none();
+        makes.into_iter().chain(verifies.then_some(Kind::Verify).and_then(due)).collect()
     }
 
     /// Notes that a job begins.
@@ -206,15 +243,18 @@ impl Agenda {
             // It reads what changed as well.
             self.began.insert(Kind::Backup, now);
         }
-        if kind != Kind::Verify {
+        if kind == Kind::Verify {
+            self.verifying = Some(running);
+        } else {
             self.wanted = false;
+            self.running = Some(running);
         }
-        self.running = Some(running);
     }
 
-    /// Notes what came of the running job.
-    pub(super) fn end(&mut self, ended: Ended, last: Option<Last>) {
-        let Some(running) = self.running.take() else { return };
+    /// Notes what came of one of its jobs.
+    pub(super) fn end(&mut self, id: JobId, ended: Ended, last: Option<Last>) {
+        let ends = |running: &mut Option<Running>| running.take_if(|running| running.id == id);
+        let Some(running) = ends(&mut self.running).or_else(|| ends(&mut self.verifying)) else { return };
         let succeeded = ended.error.is_none();
         if succeeded {
             self.succeeds(running.job, running.began_at);
@@ -287,9 +327,10 @@ impl Agenda {
             gid: self.organization.gid.clone(),
             jobs: jobs.collect(),
             running: self.running.clone(),
-            snapshot: self.last.snapshot.as_ref().map(|snapshot| snapshot.number.0),
-            committed_at: self.last.snapshot.as_ref().map(|snapshot| snapshot.committed_at),
-            changed_until: self.last.backup,
+            verifying: self.verifying.clone(),
+            snapshot: self.snapshot().map(|snapshot| snapshot.number.0),
+            committed_at: self.snapshot().map(|snapshot| snapshot.committed_at),
+            changed_until: self.last.as_ref().and_then(|last| last.backup),
             age_seconds: None,
             late_from: self.copy_late_from(),
             late: false,

@@ -35,14 +35,14 @@ fn backups_say_when_a_copy_is_late_and_where_they_are_turned_off_reconciling_doe
 }
 
 fn agenda(config: &Config, now: DateTime<Utc>) -> Agenda {
-    Agenda::new(config, "acme", organization(), Remembered::nothing(now), now).expect("a schedule")
+    Agenda::new(config, "acme", organization(), Remembered::nothing(now)).expect("a schedule")
 }
 
 #[test]
 fn without_backups_reconciling_makes_the_first_copy_and_the_copy_is_late_by_its_ticks() {
     let now = at("2026-02-26T08:00:00Z");
     let mut agenda = agenda(&config("never", "30 2 * * *", "never"), now);
-    assert_eq!(agenda.due(now), Some((DateTime::UNIX_EPOCH, Kind::Reconcile)));
+    assert_eq!(agenda.due(now), [(DateTime::UNIX_EPOCH, Kind::Reconcile)]);
     assert_eq!(agenda.status(now).late_from, Some(at("2026-02-28T02:30:00Z")));
 }
 
@@ -74,7 +74,7 @@ fn a_verify_whose_tick_was_missed_is_made_up_for_although_there_was_never_anothe
     let now = at("2026-03-03T08:00:00Z");
     let remembered = Remembered::nothing(at("2026-02-26T08:00:00Z"));
     let config = config("17 * * * *", "never", "0 5 * * 0");
-    let mut agenda = Agenda::new(&config, "acme", organization(), remembered, now).expect("a schedule");
+    let mut agenda = Agenda::new(&config, "acme", organization(), remembered).expect("a schedule");
     assert_eq!(agenda.status(now).jobs[&Kind::Verify].next, Some(at("2026-03-01T05:00:00Z")));
     // What never succeeded is late from the first day on, however often the daemon was started.
     agenda.due(now);
