@@ -1,7 +1,8 @@
 //! What goes on by itself: jobs, when they are due, and what they need of the outside.
 //!
 //! Rule: a tick, a signal and the command line call the same function, [`job::back_up`]; never two at once for one
-//! repository on one machine; no retry inside, the next tick is the retry.
+//! repository on one machine, though a verify, which only reads, may run beside; no retry inside, the next tick is the
+//! retry.
 
 mod agenda;
 pub(crate) mod alone;

@@ -263,6 +263,7 @@ impl Turn {
         let agenda = self.agendas.get_mut(&due.name);
         let Some(agenda) = agenda.filter(|agenda| agenda.holds(id)) else { return self.disown(&due.name) };
         tell::tried(self.daemon.board.health(), &due.name, done.exit_code);
+        done.last.iter().for_each(|last| tell::knows(&self.daemon.outside, &due.name, last));
         let ended = Ended {
             began_at: *began_at,
             ended_at: self.daemon.outside.clock().now(),

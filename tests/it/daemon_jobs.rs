@@ -4,7 +4,9 @@ use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use asana_backup::daemon::{Call, Kind, Notify};
+use asana_backup::error::ErrorKind;
 use asana_backup::telemetry::{Sample, table};
+use asana_simulator::Fault;
 use chrono::Timelike;
 
 use crate::daemon::{
@@ -200,6 +202,33 @@ fn a_reload_that_tries_what_does_not_answer_holds_up_nobody() {
             assert!(status.running.is_none() && status.jobs[&Kind::Backup].last.is_none(), "{status:?}");
         };
         live(&worlds, file.read(), listener.notify(4 * MINUTE), story).await;
+    });
+}
+
+#[test]
+fn a_repository_that_did_not_answer_at_the_start_is_asked_again_whatever_the_jobs_meet() {
+    paused(async {
+        let world = world("2026-02-26T08:10:00Z", 23);
+        let file = File::new(settings("UTC", &[("acme", &world)]));
+        let worlds = [("acme", &world)];
+        live(&worlds, file.read(), Notify::default(), async |life: Life<'_>| life.go_by(MINUTE).await).await;
+        world.simulator.fault(Fault::status("/users/me", 401));
+        world.weather.turn(SLOW);
+        let story = async |life: Life<'_>| {
+            life.go_by(2 * LOOK).await;
+            assert_eq!(life.of("acme").snapshot, None);
+            world.weather.turn(Sky::Clear);
+            life.go_by(10 * MINUTE).await;
+            let status = life.of("acme");
+            let last = status.jobs[&Kind::Backup].last.as_ref().expect("it was tried");
+            assert_eq!(
+                (last.exit_code, status.snapshot),
+                (ErrorKind::Denied.exit_code(), Some(1)),
+                "{last:?}"
+            );
+            assert_eq!(life.told(&table::SNAPSHOT, "acme"), Some(1.0));
+        };
+        live(&worlds, file.read(), Notify::default(), story).await;
     });
 }
 

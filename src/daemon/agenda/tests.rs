@@ -80,3 +80,12 @@ fn a_verify_whose_tick_was_missed_is_made_up_for_although_there_was_never_anothe
     agenda.due(now);
     assert_eq!(agenda.status(now).late_from, Some(at("2026-02-26T09:17:00Z")));
 }
+
+#[test]
+fn a_success_that_is_remembered_counts_as_long_as_the_repository_says_nothing() {
+    let mut remembered = Remembered::nothing(at("2026-02-01T08:00:00Z"));
+    remembered.succeeded.insert(Kind::Backup, at("2026-02-26T08:17:00Z"));
+    let config = config("17 * * * *", "never", "never");
+    let agenda = Agenda::new(&config, "acme", organization(), remembered).expect("a schedule");
+    assert_eq!(agenda.status(at("2026-02-26T08:30:00Z")).late_from, Some(at("2026-02-26T10:17:00Z")));
+}
