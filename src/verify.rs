@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::model::{FieldIds, Part, SnapshotNumber, table_columns};
 use crate::repository::{Checked, Committed, Finding, Repository, check_snapshot};
 use crate::resources::{self, Resource};
+use crate::telemetry::Progress;
 
 /// Parts that are read at once: each is held in memory whole.
 const AT_ONCE: usize = 2;
@@ -55,6 +56,11 @@ impl Report {
 
 /// Verifies snapshots of `repository`.
 pub async fn verify(repository: &Repository, scope: Scope) -> Result<Report> {
+    verify_watched(repository, scope, &Progress::default()).await
+}
+
+/// Verifies snapshots of `repository`, and counts its steps, for whoever watches whether it gets on.
+pub async fn verify_watched(repository: &Repository, scope: Scope, progress: &Progress) -> Result<Report> {
     let all = repository.snapshots().await?;
     if all.is_empty() {
         return Err(Error::new(ErrorKind::Config, "the repository has no snapshot yet")
@@ -65,10 +71,11 @@ pub async fn verify(repository: &Repository, scope: Scope) -> Result<Report> {
             .remedy("`asana-backup snapshots` lists them"));
     }
     let mut report = Report { organization: repository.organization().to_owned(), ..Report::default() };
-    let mut checked = Checked::default();
+    let mut checked = Checked::counting(progress.steps());
     let mut compared = std::collections::HashSet::new();
     let mut previous: Option<Committed> = None;
     for number in all.iter().copied() {
+        progress.step();
         let committed = match repository.snapshot(number).await {
             Ok(committed) => committed,
             Err(error) if error.kind() == ErrorKind::Corrupt => {

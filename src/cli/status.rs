@@ -12,7 +12,7 @@ use crate::cli::arguments::Arguments;
 use crate::cli::{chosen, show};
 use crate::clock::Clock;
 use crate::config::{Config, ScheduleSettings};
-use crate::daemon::{Kind, Last, Times, open};
+use crate::daemon::{Last, leading, open};
 use crate::error::Result;
 use crate::model::{Gap, Hash, Snapshot, SnapshotNumber, TableState};
 use crate::repository::{Repository, TableObjects};
@@ -40,7 +40,7 @@ pub(super) struct Report {
     pub(super) unfinished: bool,
     /// The newest snapshot in which every table is proven complete.
     pub(super) complete_snapshot: Option<SnapshotNumber>,
-    /// When backups are scheduled; none where they are turned off.
+    /// When the job is scheduled that keeps the copy current; none where nothing makes snapshots by itself.
     pub(super) schedule: Option<String>,
     pub(super) late_from: Option<DateTime<Utc>>,
     pub(super) late: bool,
@@ -115,7 +115,7 @@ async fn report(
     schedule: &ScheduleSettings,
     now: DateTime<Utc>,
 ) -> Result<Report> {
-    let times = Times::of(Kind::Backup, schedule, repository.organization())?;
+    let times = leading(schedule, repository.organization())?;
     let last = Last::of(repository).await?;
     let newest = last.snapshot.as_ref();
     let gaps: Vec<Gap> = match newest {

@@ -15,7 +15,7 @@ pub struct ScheduleSettings {
     /// When a share of everything is walked again; `run.reconcile` says how large a one. Daily, when few people work.
     /// Without it the first backup of a day walks that share.
     pub reconcile: String,
-    /// When every object that snapshots name is read and compared. Weekly: it reads the whole repository.
+    /// When every object that snapshots name is read and compared, beside backups. Weekly: it reads the whole repository.
     pub verify: String,
     /// The time zone that the expressions are meant in, such as `Europe/Berlin`. UTC has no hour that is missing or
     /// comes twice.
@@ -77,8 +77,9 @@ pub struct OwnSchedule {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct DaemonSettings {
-    /// Organizations that are worked on at once. Two, since each needs the memory of a run; one token's pace is shared
-    /// however many there are.
+    /// Organizations that are backed up at once. Two, since each needs the memory of a run; one token's pace is shared
+    /// however many there are. The last of several places is not for first copies, which may take days, as long as
+    /// another organization has a copy to keep current. A verify takes no place: one runs at a time, beside them.
     pub at_once: NonZeroUsize,
 }
 

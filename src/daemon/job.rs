@@ -119,16 +119,19 @@ pub async fn verify(
     outside: &Outside,
     name: &str,
     organization: &Organization,
+    watch: &Watch,
     stop: &CancellationToken,
 ) -> Result<Report> {
     let span = tracing::info_span!("job", organization = name);
     let whole = async {
         let reads = async {
             let repository = Repository::open(outside.store(organization).await?).await?;
-            let report = verify::verify(&repository, verify::Scope { snapshot: None, deep: false }).await?;
+            let scope = verify::Scope { snapshot: None, deep: false };
+            let report = verify::verify_watched(&repository, scope, watch.progress()).await?;
             report.result().map(|()| report)
         };
         tracing::info!(gid = organization.gid, "verify begins");
+        watch.progress().doing("verifying");
         let done = tokio::select! {
             biased;
             () = stop.cancelled() => Err(Error::new(ErrorKind::Cancelled, "stopped while verifying")),

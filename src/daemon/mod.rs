@@ -1,11 +1,13 @@
 //! What goes on by itself: jobs, when they are due, and what they need of the outside.
 //!
 //! Rule: a tick, a signal and the command line call the same function, [`job::back_up`]; never two at once for one
-//! repository on one machine; no retry inside, the next tick is the retry.
+//! repository on one machine, though a verify, which only reads, may run beside; no retry inside, the next tick is the
+//! retry.
 
 mod agenda;
 pub(crate) mod alone;
 pub mod job;
+mod jobs;
 mod last;
 mod notify;
 pub mod open;
@@ -17,7 +19,7 @@ mod tell;
 mod trial;
 mod wake;
 
-pub(crate) use agenda::upcoming;
+pub(crate) use agenda::{leading, upcoming};
 pub use job::{Job, Wanted, Watch, back_up};
 pub use last::Last;
 pub use notify::Notify;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::daemon::Watch;
+use crate::daemon::jobs::JobId;
 
 /// How long a stop may take in which a run lays its work down.
 const EXTENSION: Duration = Duration::from_secs(10);
@@ -106,7 +107,7 @@ fn address(path: &std::path::Path) -> Option<SocketAddr> {
 #[derive(Debug)]
 pub(super) struct Pulse {
     patience: Duration,
-    seen: HashMap<String, (u64, Instant)>,
+    seen: HashMap<JobId, (u64, Instant)>,
 }
 
 impl Pulse {
@@ -116,13 +117,13 @@ impl Pulse {
     }
 
     /// Whether all of `running` get on. One that keeps still because Asana asked for patience does.
-    pub(super) fn beats<'a>(&mut self, running: impl Iterator<Item = (&'a str, &'a Watch)>) -> bool {
+    pub(super) fn beats<'a>(&mut self, running: impl Iterator<Item = (JobId, &'a str, &'a Watch)>) -> bool {
         let now = Instant::now();
         let mut fresh = HashMap::new();
         let mut all = true;
-        for (name, watch) in running {
+        for (id, name, watch) in running {
             let mark = watch.mark();
-            let since = match self.seen.get(name) {
+            let since = match self.seen.get(&id) {
                 Some((before, since)) if *before == mark && !watch.stands_still() => *since,
                 _ => now,
             };
@@ -130,7 +131,7 @@ impl Pulse {
                 tracing::warn!(organization = name, "the job does not get on");
                 all = false;
             }
-            fresh.insert(name.to_owned(), (mark, since));
+            fresh.insert(id, (mark, since));
         }
         self.seen = fresh;
         all

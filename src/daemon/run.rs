@@ -5,29 +5,28 @@
 //! in the repositories, so it may be killed at any moment, and be started on another machine.
 
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use futures_util::future::{self, LocalBoxFuture};
+use futures_util::StreamExt;
+use futures_util::future::LocalBoxFuture;
 use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-use crate::backup::{Outcome, Walk};
 use crate::config::{Config, Organization};
 use crate::daemon::agenda::Agenda;
-use crate::daemon::last::Last;
+use crate::daemon::jobs::{self, Begun, Done, Due, JobId, Jobs, Means};
 use crate::daemon::notify::{Notify, Pulse};
 use crate::daemon::schedule::Kind;
 use crate::daemon::state::State;
 use crate::daemon::status::{Board, Ended, Running};
+use crate::daemon::trial::Tried;
 use crate::daemon::wake::Call;
-use crate::daemon::{Job, Outside, Wanted, Watch, job, tell, trial};
-use crate::error::{Error, ErrorKind, Result};
+use crate::daemon::{Outside, Watch, tell, trial};
+use crate::error::{Error, Result};
 
 /// How often the loop turns although nobody calls: a wall clock that is set back wakes nobody.
 const HEARTBEAT: Duration = Duration::from_secs(60);
@@ -59,23 +58,13 @@ impl std::fmt::Debug for Daemon {
     }
 }
 
-/// A job that has ended.
-struct Done {
-    /// Of a backup. A verification has none.
-    outcome: Option<Outcome>,
-    error: Option<Error>,
-    exit_code: u8,
-    last: Option<Last>,
-}
-
 /// What the loop works with.
 struct Turn {
     daemon: Daemon,
     config: Arc<Config>,
     agendas: BTreeMap<String, Agenda>,
-    /// Those that run, with whose they are. They share the loop's task, so that a sign of life speaks for them too; what
-    /// takes the processor long has threads of its own.
-    jobs: FuturesUnordered<LocalBoxFuture<'static, (String, Done)>>,
+    jobs: Jobs,
+    trials: FuturesUnordered<LocalBoxFuture<'static, Tried>>,
     pulse: Option<Pulse>,
 }
 
@@ -87,17 +76,24 @@ pub async fn run(daemon: Daemon) -> Result<()> {
     let mut turn = Turn {
         config: Arc::new(Config::default()),
         agendas: BTreeMap::new(),
-        jobs: FuturesUnordered::new(),
+        jobs: Jobs::default(),
+        trials: FuturesUnordered::new(),
         pulse: daemon.notify.watchdog().map(|watchdog| Pulse::new(watchdog / 2)),
         daemon,
     };
     turn.daemon.board.open().started_at = Some(started_at);
     turn.adopt(chosen)?;
+    turn.try_new();
     let stop = turn.daemon.stop.clone();
-    tokio::select! {
-        biased;
-        () = stop.cancelled() => return Ok(()),
-        () = turn.try_new() => {}
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return Ok(()),
+            tried = turn.trials.next() => match tried {
+                Some(tried) => turn.tried(tried),
+                None => break,
+            },
+        }
     }
     turn.daemon.board.open().ready = true;
     turn.daemon.notify.ready();
@@ -119,10 +115,11 @@ impl Turn {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                Some((name, done)) = self.jobs.next() => self.ended(&name, done),
+                Some((id, begun, done)) = self.jobs.next() => self.ended(id, &begun, done),
+                Some(tried) = self.trials.next() => self.tried(tried),
                 call = self.daemon.calls.recv(), if is_called => match call {
                     Some(Call::Look) => {}
-                    Some(Call::Reload) => self.reload().await,
+                    Some(Call::Reload) => self.reload(),
                     Some(Call::BackUp) => self.agendas.values_mut().for_each(|agenda| agenda.wanted = true),
                     None => is_called = false,
                 },
@@ -136,30 +133,39 @@ impl Turn {
         let now = self.daemon.outside.clock().now();
         let mut agendas = BTreeMap::new();
         for (name, organization) in chosen {
-            let verified = self.daemon.state.verified(&organization.gid);
-            let agenda = Agenda::new(&config, &name, organization, verified, now)?;
+            let remembered = self.daemon.state.of(&organization.repository, now);
+            let agenda = Agenda::new(&config, &name, organization, remembered)?;
             if let Some(warning) = agenda.warning(now) {
                 tracing::warn!(organization = %name, "{warning}");
             }
             agendas.insert(name, agenda);
         }
         for (name, before) in std::mem::take(&mut self.agendas) {
-            if let Some(agenda) = agendas.get_mut(&name) {
-                agenda.take_over(before);
+            match agendas.get_mut(&name) {
+                Some(agenda) if agenda.is_of(&before.organization) => agenda.take_over(before),
+                // What was told is of another repository, or of none any more.
+                other => {
+                    tell::forgets(&self.daemon.outside, &name);
+                    other.into_iter().for_each(|agenda| agenda.wanted = before.wanted);
+                }
             }
         }
+        for (name, agenda) in &agendas {
+            tell::expects(&self.daemon.outside, &config, name, &agenda.organization);
+        }
+        self.jobs.stop_unless(|id| agendas.values().any(|agenda| agenda.holds(id)));
         self.daemon.board.health().only(&agendas.keys().map(String::as_str).collect::<Vec<_>>());
         (self.agendas, self.config) = (agendas, Arc::new(config));
         Ok(())
     }
 
-    async fn reload(&mut self) {
+    fn reload(&mut self) {
         self.daemon.notify.reloading();
         let adopted = (self.daemon.settings)().and_then(|chosen| self.adopt(chosen));
         let wrong = match adopted {
             Ok(()) => {
                 tracing::info!(organizations = self.agendas.len(), "the settings were read again");
-                self.try_new().await;
+                self.try_new();
                 None
             }
             Err(error) => {
@@ -172,85 +178,94 @@ impl Turn {
         self.daemon.notify.ready();
     }
 
-    /// Tries the tokens and stores of organizations that nothing is known of, and asks the repositories for earlier jobs.
-    async fn try_new(&mut self) {
-        let (outside, health) = (&self.daemon.outside, self.daemon.board.health());
-        let fresh = self.agendas.iter_mut().filter(|(_, agenda)| agenda.is_new());
-        let tried = fresh.map(|(name, agenda)| {
-            let config = &self.config;
-            async move {
-                let organization = Arc::clone(&agenda.organization);
-                let (token, last) = tokio::join!(
-                    trial::token(outside, config, &organization),
-                    trial::last(outside, &organization)
-                );
-                let token_is_good = token.is_ok();
-                if let Err(error) = token {
-                    let remedy = error.remedy_text().unwrap_or_default();
-                    tracing::error!(organization = %name, %error, remedy, "the token was tried");
-                }
-                tell::expects(outside, config, name, &organization);
-                health.tried(name, token_is_good && last.is_ok());
-                match last {
-                    Ok(last) => {
-                        tell::knows(outside, name, &last);
-                        agenda.note(last);
-                    }
-                    Err(error) => {
-                        let remedy = error.remedy_text().unwrap_or_default();
-                        tracing::error!(organization = %name, %error, remedy, "the repository was tried");
-                    }
-                }
+    /// Begins to try the tokens and stores of organizations that nothing is known of. Their jobs wait for it, the loop
+    /// does not.
+    fn try_new(&mut self) {
+        for (name, agenda) in
+            self.agendas.iter_mut().filter(|(_, agenda)| agenda.is_new() && !agenda.is_tried)
+        {
+            agenda.is_tried = true;
+            let (outside, config) = (self.daemon.outside.clone(), Arc::clone(&self.config));
+            let trial = trial::all(outside, config, name.clone(), Arc::clone(&agenda.organization));
+            self.trials.push(Box::pin(trial));
+        }
+    }
+
+    fn tried(&mut self, Tried { name, organization, token, last }: Tried) {
+        let agenda = self.agendas.get_mut(&name).filter(|agenda| agenda.is_of(&organization));
+        // Another reload took it out meanwhile.
+        let Some(agenda) = agenda else { return };
+        agenda.is_tried = false;
+        self.daemon.board.health().tried(&name, token.is_ok() && last.is_ok());
+        if let Err(error) = token {
+            let remedy = error.remedy_text().unwrap_or_default();
+            tracing::error!(organization = %name, %error, remedy, "the token was tried");
+        }
+        match last {
+            Ok(last) => {
+                tell::knows(&self.daemon.outside, &name, &last);
+                agenda.note(last);
             }
-        });
-        future::join_all(tried).await;
+            Err(error) => {
+                let remedy = error.remedy_text().unwrap_or_default();
+                tracing::error!(organization = %name, %error, remedy, "the repository was tried");
+            }
+        }
     }
 
     fn begin_what_is_due(&mut self) {
         let now = self.daemon.outside.clock().now();
-        let mut due: Vec<(DateTime<Utc>, Kind, String)> = Vec::new();
+        let mut all: Vec<Due> = Vec::new();
         for (name, agenda) in &mut self.agendas {
-            due.extend(agenda.due(now).map(|(since, kind)| (since, kind, name.clone())));
+            let due = agenda.due(now).into_iter().map(|(since, kind)| Due {
+                since,
+                kind,
+                name: name.clone(),
+                repository: agenda.organization.repository.clone(),
+                is_first_copy: agenda.is_first_copy(),
+            });
+            all.extend(due);
         }
-        // Who has waited longest comes first, so that nobody waits for ever.
-        due.sort();
-        let free = self.config.daemon.at_once.get().saturating_sub(self.jobs.len());
-        for (_, kind, name) in due.into_iter().take(free) {
-            self.begin(kind, name, now);
+        all.sort();
+        for due in all {
+            let others =
+                self.agendas.iter().any(|(name, agenda)| *name != due.name && !agenda.is_first_copy());
+            if self.jobs.have_room_for(&due, self.config.daemon.at_once.get(), others) {
+                self.begin(due, now);
+            }
         }
     }
 
-    fn begin(&mut self, kind: Kind, name: String, now: DateTime<Utc>) {
-        let Some(agenda) = self.agendas.get_mut(&name) else { return };
-        let watch = Watch::default();
-        let wanted = wanted(kind, agenda.backups_walk(now));
-        agenda.begin(Running::new(kind, now, watch.clone()));
-        let organization = Arc::clone(&agenda.organization);
-        let (config, outside) = (Arc::clone(&self.config), self.daemon.outside.clone());
-        let stop = self.daemon.stop.clone();
-        if kind == Kind::Verify {
-            self.daemon.state.verifies(&organization.gid, now);
-        }
-        self.jobs.push(Box::pin(async move {
-            let carried_out = async {
-                if kind == Kind::Verify {
-                    return verified(&outside, &name, &organization, &stop).await;
-                }
-                let (organization, config) = (&*organization, &*config);
-                let job = Job { name: &name, organization, config, wanted: &wanted, watch: &watch };
-                backed_up(&outside, job, &stop).await
-            };
-            let done = AssertUnwindSafe(carried_out).catch_unwind().await.unwrap_or_else(|_| broke_off());
-            (name, done)
-        }));
+    fn begin(&mut self, due: Due, now: DateTime<Utc>) {
+        let Some(agenda) = self.agendas.get_mut(&due.name) else { return };
+        let (id, watch) = (self.jobs.id(), Watch::default());
+        let means = Means {
+            outside: self.daemon.outside.clone(),
+            config: Arc::clone(&self.config),
+            organization: Arc::clone(&agenda.organization),
+            wanted: jobs::wanted(due.kind, agenda.backups_walk(now)),
+            is_known: agenda.last().is_some(),
+        };
+        agenda.begin(Running::new(id, due.kind, now, watch.clone()));
+        let verifies = due.kind == Kind::Verify;
+        let before = if verifies { self.daemon.state.verify_begins(&due.repository, now) } else { None };
+        let stop = self.daemon.stop.child_token();
+        self.jobs.begin(id, Begun { due, began_at: now, watch, stop, before }, means);
     }
 
-    fn ended(&mut self, name: &str, done: Done) {
-        let Some(agenda) = self.agendas.get_mut(name) else { return };
-        let Some(began_at) = agenda.running.as_ref().map(|running| running.began_at) else { return };
-        tell::tried(self.daemon.board.health(), name, done.exit_code);
+    fn ended(&mut self, id: JobId, begun: &Begun, done: Done) {
+        let Begun { due, began_at, before, .. } = begun;
+        if done.error.is_none() {
+            self.daemon.state.succeeded(&due.repository, due.kind, *began_at);
+        } else if due.kind == Kind::Verify && done.is_stopped() {
+            self.daemon.state.verify_was_stopped(&due.repository, *began_at, *before);
+        }
+        let agenda = self.agendas.get_mut(&due.name);
+        let Some(agenda) = agenda.filter(|agenda| agenda.holds(id)) else { return self.disown(&due.name) };
+        tell::tried(self.daemon.board.health(), &due.name, done.exit_code);
+        done.last.iter().for_each(|last| tell::knows(&self.daemon.outside, &due.name, last));
         let ended = Ended {
-            began_at,
+            began_at: *began_at,
             ended_at: self.daemon.outside.clock().now(),
             exit_code: done.exit_code,
             error: done.error.as_ref().map(ToString::to_string),
@@ -258,18 +273,23 @@ impl Turn {
             snapshot: done.outcome.as_ref().map(|outcome| outcome.snapshot.0),
             new_gaps: done.outcome.as_ref().map_or(0, |outcome| outcome.new_gaps),
         };
-        agenda.end(ended, done.last);
+        agenda.end(id, ended, done.last);
+    }
+
+    /// Takes back what a job told that nobody holds any more: its name is another repository's by now, or nobody's.
+    fn disown(&self, name: &str) {
+        let outside = &self.daemon.outside;
+        tell::forgets(outside, name);
+        if let Some(agenda) = self.agendas.get(name) {
+            tell::expects(outside, &self.config, name, &agenda.organization);
+            agenda.last().into_iter().for_each(|last| tell::knows(outside, name, last));
+        }
     }
 
     /// Says that the daemon lives, if its jobs get on.
     fn beat(&mut self) {
         let Some(pulse) = &mut self.pulse else { return };
-        // What verifies counts nothing while it reads.
-        let running = self.agendas.iter().filter_map(|(name, agenda)| {
-            let running = agenda.running.as_ref().filter(|running| running.job != Kind::Verify)?;
-            Some((name.as_str(), &running.watch))
-        });
-        if pulse.beats(running) {
+        if pulse.beats(self.jobs.watched()) {
             self.daemon.notify.alive();
         }
     }
@@ -289,9 +309,11 @@ impl Turn {
     }
 
     fn in_words(&self) -> String {
-        let mut running = self.agendas.iter().filter_map(|(name, agenda)| {
-            let running = agenda.running.as_ref()?;
-            Some(format!("{name}: {}: {}", running.job, running.watch.progress().doing_now()))
+        let mut running = self.agendas.iter().flat_map(|(name, agenda)| {
+            let doing = |running: &Running| {
+                format!("{name}: {}: {}", running.job, running.watch.progress().doing_now())
+            };
+            agenda.running().map(doing).collect::<Vec<_>>()
         });
         if let Some(first) = running.next() {
             return running.fold(first, |all, one| format!("{all}; {one}"));
@@ -311,50 +333,9 @@ impl Turn {
         self.daemon.board.open().stopping = true;
         self.daemon.notify.stopping();
         self.daemon.notify.status("laying down the work");
-        while let Some((name, done)) = self.jobs.next().await {
-            self.ended(&name, done);
+        while let Some((id, begun, done)) = self.jobs.next().await {
+            self.ended(id, &begun, done);
         }
         tracing::info!("the daemon stops");
     }
-}
-
-/// How a job differs from a run that somebody types.
-fn wanted(kind: Kind, backups_walk: bool) -> Wanted {
-    let walk = match kind {
-        Kind::Reconcile => Walk::Share,
-        Kind::Backup if backups_walk => Walk::WhenDue,
-        Kind::Backup | Kind::Verify => Walk::Nothing,
-    };
-    Wanted { walk, ..Wanted::default() }
-}
-
-async fn backed_up(outside: &Outside, job: Job<'_>, stop: &CancellationToken) -> Done {
-    let result = job::back_up(outside, job, stop).await;
-    let exit_code = job::exit_code(&result);
-    match result {
-        Ok(outcome) => {
-            // What a snapshot says is told by the snapshot, also of those that others made meanwhile.
-            let last = trial::last(outside, job.organization).await.ok();
-            Done { outcome: Some(outcome), error: None, exit_code, last }
-        }
-        Err(error) => Done { outcome: None, error: Some(error), exit_code, last: None },
-    }
-}
-
-async fn verified(
-    outside: &Outside,
-    name: &str,
-    organization: &Organization,
-    stop: &CancellationToken,
-) -> Done {
-    let error = job::verify(outside, name, organization, stop).await.err();
-    let exit_code = error.as_ref().map_or(0, |error| error.kind().exit_code());
-    Done { outcome: None, error, exit_code, last: None }
-}
-
-/// What comes of a job that panics: it was one organization's, and the others go on.
-fn broke_off() -> Done {
-    let error = Error::new(ErrorKind::Bug, "the job broke off").remedy("report it, with the lines before");
-    tracing::error!(%error, "the job broke off");
-    Done { outcome: None, error: Some(error), exit_code: ErrorKind::Bug.exit_code(), last: None }
 }

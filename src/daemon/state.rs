@@ -1,8 +1,10 @@
-//! What a daemon remembers on its own disk: when it last verified.
+//! What a daemon remembers on its own disk: since when it knows a repository, when it last verified it, and when each
+//! job last succeeded.
 //!
-//! Rule: everything else is in the repository. The file is replaced whole, so a crash leaves the one before or the new
-//! one. Without it, or where it cannot be read, verifying is due at the next tick and not at once: a machine that loses
-//! its disk, or a container without one, must not read the whole repository at each start.
+//! Rule: what a repository says of its runs counts for more; this is for what no repository says, and for when none
+//! answers. The file is replaced whole, so a crash leaves the one before or the new one. Without it, or where it cannot be
+//! read, verifying is due at the next tick and not at once: a machine that loses its disk, or a container without one,
+//! must not read the whole repository at each start.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -11,79 +13,137 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
+use crate::daemon::schedule::Kind;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The name of the file.
 const FILE: &str = "daemon.json";
 /// The version of its format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
-/// What is remembered.
+type Repositories = BTreeMap<String, Remembered>;
+
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Content {
     format: u32,
-    /// When verifying last began, by gid.
-    verify: BTreeMap<String, DateTime<Utc>>,
+    /// By URL: two organizations of the settings may be one of Asana's, with a repository each.
+    repositories: Repositories,
+}
+
+/// What is remembered of one repository.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Remembered {
+    /// Since when the settings name it: nothing was missed or late before.
+    pub(super) since: DateTime<Utc>,
+    /// When verifying last began, unless it was stopped.
+    pub(super) verify_began: Option<DateTime<Utc>>,
+    /// When those jobs began that last succeeded.
+    pub(super) succeeded: BTreeMap<Kind, DateTime<Utc>>,
+}
+
+impl Remembered {
+    /// Nothing, from `now` on.
+    pub(super) fn nothing(now: DateTime<Utc>) -> Self {
+        Self { since: now, verify_began: None, succeeded: BTreeMap::new() }
+    }
 }
 
 /// The file, and what it holds.
 #[derive(Debug)]
 pub struct State {
     folder: Option<PathBuf>,
-    verify: BTreeMap<String, DateTime<Utc>>,
+    repositories: Repositories,
 }
 
 impl State {
-    /// Remembers in `folder`; nothing, without one.
+    /// Remembers in `folder`; only for as long as the process lives, without one.
     #[must_use]
     pub fn open(folder: Option<PathBuf>) -> Self {
-        let verify = folder.as_deref().map_or_else(BTreeMap::new, |folder| match read(&folder.join(FILE)) {
-            Ok(verify) => verify,
+        let repositories = folder.as_deref().map_or_else(Repositories::new, |folder| match read(&folder.join(FILE)) {
+            Ok(repositories) => repositories,
             Err(error) => {
                 tracing::warn!(%error, "what the daemon remembered cannot be read: verifying waits for its next tick");
-                BTreeMap::new()
+                Repositories::new()
             }
         });
-        Self { folder, verify }
+        Self { folder, repositories }
     }
 
-    /// When verifying an organization last began, as far as is remembered.
-    #[must_use]
-    pub fn verified(&self, gid: &str) -> Option<DateTime<Utc>> {
-        self.verify.get(gid).copied()
-    }
-
-    /// Remembers that it begins now. That it cannot be written is no reason not to verify.
-    pub fn verifies(&mut self, gid: &str, at: DateTime<Utc>) {
-        self.verify.insert(gid.to_owned(), at);
-        let Some(folder) = &self.folder else { return };
-        if let Err(error) = write(folder, &self.verify) {
-            tracing::warn!(%error, "when verifying began is not remembered over a restart");
+    /// What is remembered of a repository. The first look at it is remembered, too: a tick that comes while the machine is
+    /// off is then made up for, although there was never another.
+    pub(super) fn of(&mut self, repository: &str, now: DateTime<Utc>) -> Remembered {
+        match self.repositories.get(repository) {
+            Some(remembered) => remembered.clone(),
+            None => self.change(repository, now, |_| {}),
         }
+    }
+
+    /// Remembers that verifying begins; says when it began before.
+    pub(super) fn verify_begins(&mut self, repository: &str, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let mut before = None;
+        self.change(repository, now, |remembered| before = remembered.verify_began.replace(now));
+        before
+    }
+
+    /// Remembers that the verifying that began at `began` was stopped: it is due as if it had never begun.
+    pub(super) fn verify_was_stopped(
+        &mut self,
+        repository: &str,
+        began: DateTime<Utc>,
+        before: Option<DateTime<Utc>>,
+    ) {
+        self.change(repository, began, |remembered| remembered.verify_began = before);
+    }
+
+    /// Remembers that a job succeeded that began at `began`.
+    pub(super) fn succeeded(&mut self, repository: &str, kind: Kind, began: DateTime<Utc>) {
+        self.change(repository, began, |remembered| {
+            remembered.succeeded.insert(kind, began);
+        });
+    }
+
+    /// That it cannot be written is no reason not to work.
+    fn change(
+        &mut self,
+        repository: &str,
+        now: DateTime<Utc>,
+        change: impl FnOnce(&mut Remembered),
+    ) -> Remembered {
+        let remembered =
+            self.repositories.entry(repository.to_owned()).or_insert_with(|| Remembered::nothing(now));
+        change(remembered);
+        let changed = remembered.clone();
+        if let Some(folder) = &self.folder
+            && let Err(error) = write(folder, &self.repositories)
+        {
+            tracing::warn!(%error, "what the daemon did is not remembered over a restart");
+        }
+        changed
     }
 }
 
-fn read(path: &Path) -> Result<BTreeMap<String, DateTime<Utc>>> {
+fn read(path: &Path) -> Result<Repositories> {
     let wrong = |cause: String| Error::new(ErrorKind::Config, format!("read {}: {cause}", path.display()));
     let text = match std::fs::read(path) {
         Ok(text) => text,
-        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeMap::new()),
+        Err(cause) if cause.kind() == std::io::ErrorKind::NotFound => return Ok(Repositories::new()),
         Err(cause) => return Err(wrong(cause.to_string())),
     };
     let content: Content = serde_json::from_slice(&text).map_err(|cause| wrong(cause.to_string()))?;
     if content.format != FORMAT {
         return Err(wrong(format!("its format is {}, and this program knows {FORMAT}", content.format)));
     }
-    Ok(content.verify)
+    Ok(content.repositories)
 }
 
-fn write(folder: &Path, verify: &BTreeMap<String, DateTime<Utc>>) -> Result<()> {
+fn write(folder: &Path, repositories: &Repositories) -> Result<()> {
     let failed = |cause: std::io::Error| {
         Error::new(ErrorKind::Unavailable, format!("write {}: {cause}", folder.join(FILE).display()))
     };
     std::fs::create_dir_all(folder).map_err(failed)?;
-    let content = Content { format: FORMAT, verify: verify.clone() };
+    let content = Content { format: FORMAT, repositories: repositories.clone() };
     let text = serde_json::to_vec(&content).map_err(|cause| failed(cause.into()))?;
     let mut file = tempfile::NamedTempFile::new_in(folder).map_err(failed)?;
     file.write_all(&text).and_then(|()| file.as_file().sync_all()).map_err(failed)?;
@@ -95,19 +155,38 @@ fn write(folder: &Path, verify: &BTreeMap<String, DateTime<Utc>>) -> Result<()> 
 mod tests {
     use super::*;
 
+    fn at(seconds: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_780_000_000 + seconds, 0).expect("a moment")
+    }
+
     #[test]
     fn what_is_remembered_is_there_after_a_restart_and_damage_is_as_good_as_nothing() {
         let place = tempfile::tempdir().expect("a folder");
         let folder = Some(place.path().join("state"));
-        let at = DateTime::from_timestamp(1_780_000_000, 0).expect("a moment");
         let mut state = State::open(folder.clone());
-        assert_eq!(state.verified("1"), None);
-        state.verifies("1", at);
-        assert_eq!(State::open(folder.clone()).verified("1"), Some(at));
-        std::fs::write(place.path().join("state").join(FILE), "{\"format\":1,\"ver").expect("writable");
-        assert_eq!(State::open(folder).verified("1"), None);
+        assert_eq!(state.of("s3://one", at(0)), Remembered::nothing(at(0)));
+        state.verify_begins("s3://one", at(1));
+        state.succeeded("s3://one", Kind::Verify, at(1));
+        let remembered = State::open(folder.clone()).of("s3://one", at(2));
+        assert_eq!((remembered.since, remembered.verify_began), (at(0), Some(at(1))));
+        assert_eq!(remembered.succeeded, BTreeMap::from([(Kind::Verify, at(1))]));
+        std::fs::write(place.path().join("state").join(FILE), "{\"format\":2,\"rep").expect("writable");
+        assert_eq!(State::open(folder).of("s3://one", at(3)), Remembered::nothing(at(3)));
         let mut nowhere = State::open(None);
-        nowhere.verifies("1", at);
-        assert_eq!(nowhere.verified("1"), Some(at));
+        nowhere.verify_begins("s3://one", at(1));
+        assert_eq!(nowhere.of("s3://one", at(2)).verify_began, Some(at(1)));
+    }
+
+    #[test]
+    fn a_verify_that_was_stopped_did_not_begin_and_repositories_are_not_mixed_up() {
+        let mut state = State::open(None);
+        state.verify_begins("s3://other", at(5));
+        for before in [None, Some(at(1))] {
+            assert_eq!(state.verify_begins("s3://one", at(7)), before);
+            state.verify_was_stopped("s3://one", at(7), before);
+            assert_eq!(state.of("s3://one", at(8)).verify_began, before);
+            state.verify_begins("s3://one", at(1));
+        }
+        assert_eq!(state.of("s3://other", at(8)).verify_began, Some(at(5)));
     }
 }

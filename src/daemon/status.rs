@@ -10,11 +10,11 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::clock::Clock;
+use crate::daemon::jobs::JobId;
 use crate::daemon::{Kind, Watch};
 use crate::telemetry::Health;
 
-/// How long the loop may stand still: it turns once a minute, and tries stores and tokens for as long when it is told to
-/// read its settings again.
+/// How long the loop may stand still: it turns once a minute, and waits for nothing.
 const STUCK: Duration = Duration::from_secs(180);
 
 /// The daemon as a whole.
@@ -41,8 +41,10 @@ pub struct OrganizationStatus {
     pub gid: String,
     /// Its jobs; those that are turned off are left out.
     pub jobs: BTreeMap<Kind, JobStatus>,
-    /// What runs now.
+    /// What runs now, and makes a snapshot.
     pub running: Option<Running>,
+    /// The verify that runs now, perhaps beside it.
+    pub verifying: Option<Running>,
     /// The newest snapshot.
     pub snapshot: Option<u64>,
     /// When it was committed.
@@ -51,7 +53,9 @@ pub struct OrganizationStatus {
     pub changed_until: Option<DateTime<Utc>>,
     /// How old the copy is: seconds since then.
     pub age_seconds: Option<i64>,
-    /// Whether a backup is late: two ticks have passed since the last one that succeeded began.
+    /// When the copy is late, unless a job that makes snapshots succeeds before; none, where none is scheduled.
+    pub late_from: Option<DateTime<Utc>>,
+    /// Whether that has come: two ticks have passed since the last such job that succeeded began.
     pub late: bool,
 }
 
@@ -113,12 +117,15 @@ pub struct Running {
     /// Tells all of that.
     #[serde(skip)]
     pub watch: Watch,
+    /// Its number.
+    #[serde(skip)]
+    pub(super) id: JobId,
 }
 
 impl Running {
-    pub(super) fn new(job: Kind, began_at: DateTime<Utc>, watch: Watch) -> Self {
-        let mut running =
-            Self { job, began_at, doing: "", records: 0, requests: 0, stands_still_seconds: None, watch };
+    pub(super) fn new(id: JobId, job: Kind, began_at: DateTime<Utc>, watch: Watch) -> Self {
+        let (doing, records, requests, stands_still_seconds) = ("", 0, 0, None);
+        let mut running = Self { job, began_at, doing, records, requests, stands_still_seconds, watch, id };
         running.look();
         running
     }
@@ -159,15 +166,13 @@ impl Board {
         let now = self.clock.now();
         let mut status = self.open().clone();
         for organization in status.organizations.values_mut() {
-            if let Some(running) = &mut organization.running {
-                running.look();
-            }
+            organization.running.iter_mut().chain(&mut organization.verifying).for_each(Running::look);
             organization.age_seconds = organization.changed_until.map(|until| (now - until).num_seconds());
             for job in organization.jobs.values_mut() {
                 job.late = job.late_from.is_some_and(|from| from <= now);
                 job.next = job.next.map(|next| next.max(now));
             }
-            organization.late = organization.jobs.get(&Kind::Backup).is_some_and(|job| job.late);
+            organization.late = organization.late_from.is_some_and(|from| from <= now);
         }
         status
     }

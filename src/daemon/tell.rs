@@ -1,16 +1,17 @@
 //! What is told of a job: metrics, pings and pushes, from what it counts and what came of it.
 //!
-//! Rule: called where a job begins and where it ends, and where the daemon looks back at its start; nothing here can make a job fail.
+//! Rule: called where a job begins and where it ends, and where the daemon reads its
+//! settings; nothing here can make a job fail.
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::backup::Outcome;
 use crate::config::{Config, Organization};
 use crate::daemon::agenda;
 use crate::daemon::job::{Job, Watch, exit_code};
-use crate::daemon::{Kind, Last, Outside};
+use crate::daemon::{Last, Outside};
 use crate::error::{ErrorKind, NEW_GAPS, Result};
 use crate::model::RunId;
 use crate::telemetry::table::{self, Metric};
@@ -24,13 +25,21 @@ pub(super) struct Told {
     organization: String,
 }
 
-/// Tells how often backups of an organization are expected, whoever begins them.
+/// Tells how often snapshots of an organization are expected, whoever makes them.
 pub(super) fn expects(outside: &Outside, config: &Config, name: &str, organization: &Organization) {
     let Some(outlets) = outside.outlets() else { return };
     let times = agenda::times(config, name, organization).ok();
-    let interval = times.and_then(|times| times.get(&Kind::Backup)?.longest(outside.clock().now()));
-    if let Some(interval) = interval {
-        outlets.metrics().tell(&table::EXPECTED_INTERVAL, &[name], interval.as_seconds_f64());
+    let interval = times.and_then(|times| times.get(&agenda::leads(&times)?)?.longest(outside.clock().now()));
+    let sample =
+        |interval: TimeDelta| Sample::new(&table::EXPECTED_INTERVAL, &[name], interval.as_seconds_f64());
+    // What is no longer scheduled is no longer expected.
+    outlets.metrics().replace(&table::EXPECTED_INTERVAL, name, interval.into_iter().map(sample).collect());
+}
+
+/// Tells nothing any more of what was told of an organization.
+pub(super) fn forgets(outside: &Outside, name: &str) {
+    if let Some(outlets) = outside.outlets() {
+        outlets.metrics().forget(name);
     }
 }
 

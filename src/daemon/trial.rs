@@ -2,6 +2,7 @@
 //!
 //! Rule: a trial takes a moment only, and what comes of it stops nothing: the next tick tries again.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::asana::Answer;
@@ -14,8 +15,29 @@ use crate::repository::Repository;
 /// How long a trial takes at most.
 const TRIED_FOR: Duration = Duration::from_secs(20);
 
+/// What came of trying what one organization needs.
+#[derive(Debug)]
+pub(super) struct Tried {
+    /// Its name in the settings.
+    pub(super) name: String,
+    pub(super) organization: Arc<Organization>,
+    pub(super) token: Result<()>,
+    pub(super) last: Result<Last>,
+}
+
+/// Tries the token, and asks the repository for earlier jobs.
+pub(super) async fn all(
+    outside: Outside,
+    config: Arc<Config>,
+    name: String,
+    organization: Arc<Organization>,
+) -> Tried {
+    let (token, last) = tokio::join!(token(&outside, &config, &organization), last(&outside, &organization));
+    Tried { name, organization, token, last }
+}
+
 /// Asks who the token is.
-pub(super) async fn token(outside: &Outside, config: &Config, organization: &Organization) -> Result<()> {
+async fn token(outside: &Outside, config: &Config, organization: &Organization) -> Result<()> {
     patiently(async {
         match outside.client(config, organization)?.get("getUser", "/users/me", &[]).await? {
             Answer::Found(_) => Ok(()),

@@ -6,6 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use futures_util::StreamExt;
 use futures_util::stream;
@@ -57,6 +59,19 @@ pub struct Checked {
     pub count: u64,
     /// How long they were, together.
     pub bytes: u64,
+    steps: Arc<AtomicU64>,
+}
+
+impl Checked {
+    /// Nothing yet. `steps` grows as long as the check gets on, for whoever watches it.
+    #[must_use]
+    pub fn counting(steps: Arc<AtomicU64>) -> Self {
+        Self { steps, ..Self::default() }
+    }
+
+    fn step(&self) {
+        self.steps.fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// What is wrong with the snapshot `committed`, which follows `previous`. Objects in `checked` are not read again.
@@ -136,6 +151,7 @@ impl Check<'_> {
         let numbers = self.sift("snapshots", numbers)?;
         let is_latest = numbers.is_some_and(|numbers| numbers.last() == Some(&snapshot.number));
         for (table, state) in &snapshot.tables {
+            self.checked.step();
             self.table(table, state).await?;
             self.published(table, state, is_latest).await?;
         }
@@ -213,6 +229,7 @@ impl Check<'_> {
             })
             .buffered(AT_ONCE);
         while let Some((named, outcome)) = read.next().await {
+            self.checked.step();
             if self.sift(&named.key, outcome)?.is_some() {
                 self.checked.count += 1;
                 self.checked.bytes += named.bytes;
@@ -259,6 +276,7 @@ impl Check<'_> {
             self.note_if(length != Some(named.bytes), &list.key, || {
                 format!("it says {} has {} bytes", named.key, manifest.bytes)
             });
+            self.checked.step();
             if let Some(bytes) = self.sound(&named).await? {
                 files.extend(self.sift(&named.key, iceberg::listed_files(&bytes))?.unwrap_or_default());
             }

@@ -96,6 +96,21 @@ impl Metrics {
         Watch { metrics: self.clone(), number }
     }
 
+    /// Drops every series that `organization` has; what a run of it counts while it lasts stays until it ends.
+    pub fn forget(&self, organization: &str) {
+        self.open().kept.0.retain(|_, sample| sample.organization() != organization);
+    }
+
+    /// What still holds when this process is gone: everything but the gauges of runs that are under way.
+    #[must_use]
+    pub fn lasting(&self) -> Vec<Sample> {
+        let books = self.open();
+        let mut all = books.kept.clone();
+        let live = books.live.values().flat_map(|live| live());
+        live.filter(|sample| sample.metric.kind == Kind::Counter).for_each(|sample| all.take_in(sample));
+        all.0.into_values().collect()
+    }
+
     /// Everything there is now, sorted by name and labels.
     #[must_use]
     pub fn samples(&self) -> Vec<Sample> {
@@ -168,6 +183,30 @@ mod tests {
         bytes.store(8, Ordering::Relaxed);
         drop(watch);
         assert_eq!((value(&metrics, &API_BYTES), value(&metrics, &CHECKPOINT_AGE)), (Some(13.0), None));
+    }
+
+    #[test]
+    fn a_gauge_of_a_run_that_is_under_way_does_not_outlast_it() {
+        let metrics = Metrics::default();
+        let labels = &["acme"];
+        let live =
+            || vec![Sample::new(&API_BYTES, &["acme"], 2.0), Sample::new(&CHECKPOINT_AGE, &["acme"], 1.0)];
+        let _watch = metrics.watch(live);
+        metrics.tell(&SNAPSHOT, labels, 7.0);
+        assert_eq!(
+            metrics.lasting(),
+            [Sample::new(&API_BYTES, labels, 2.0), Sample::new(&SNAPSHOT, labels, 7.0)]
+        );
+    }
+
+    #[test]
+    fn what_is_forgotten_is_gone_and_other_organizations_stay() {
+        let metrics = Metrics::default();
+        metrics.tell(&ROWS, &["acme", "tasks"], 1.0);
+        metrics.tell(&API_BYTES, &["acme"], 1.0);
+        metrics.tell(&API_BYTES, &["other"], 2.0);
+        metrics.forget("acme");
+        assert_eq!(metrics.samples(), [Sample::new(&API_BYTES, &["other"], 2.0)]);
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! line now and then.
 
 use std::io::{IsTerminal, stderr};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -27,7 +27,7 @@ pub struct Progress {
     done: AtomicU64,
     wanted: AtomicU64,
     /// Anything else that shows that the work gets on.
-    steps: AtomicU64,
+    steps: Arc<AtomicU64>,
     doing: Mutex<&'static str>,
     started: Instant,
     /// When what was read was last kept in the journal.
@@ -55,7 +55,7 @@ impl Default for Progress {
             seen,
             done: AtomicU64::new(0),
             wanted: AtomicU64::new(0),
-            steps: AtomicU64::new(0),
+            steps: Arc::default(),
             doing: Mutex::new("starting"),
             started: Instant::now(),
             kept_at: Mutex::new(Instant::now()),
@@ -102,10 +102,16 @@ impl Progress {
         self.steps.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// The count of those, for work that knows nothing of progress.
+    #[must_use]
+    pub fn steps(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.steps)
+    }
+
     /// Grows as long as the work gets on.
     #[must_use]
     pub fn moved(&self) -> u64 {
-        let counts = [&self.done, &self.wanted, &self.steps];
+        let counts = [&self.done, &self.wanted, &*self.steps];
         self.total() + counts.iter().map(|count| count.load(Ordering::Relaxed)).sum::<u64>()
     }
 

@@ -1,7 +1,8 @@
 //! Metrics of a run, pushed to a Pushgateway.
 //!
 //! Rule: a push adds (POST): the gateway keeps what it does not name, so a failed run leaves the last success as it was.
-//! Each organization is a group of its own. Its counters are those of this process, for the gateway keeps no sums.
+//! Each organization is a group of its own. Its counters are those of this process, for the gateway keeps no sums. A name
+//! that no path can carry, as one with a slash, goes in base64, as the gateway's README says ("URL", read 2026-11).
 
 use url::Url;
 
@@ -24,9 +25,32 @@ pub(super) async fn push(
 fn group(gateway: &Url, organization: &str) -> Url {
     let mut url = gateway.clone();
     if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().extend(["metrics", "job", "asana_backup", "organization", organization]);
+        path.pop_if_empty().extend(["metrics", "job", "asana_backup"]);
+        // The gateway takes an escaped slash for a slash, and addresses leave out dots that stand alone.
+        if organization.contains('/') || matches!(organization, "" | "." | "..") {
+            path.extend(["organization@base64", &base64(organization)]);
+        } else {
+            path.extend(["organization", organization]);
+        }
     }
     url
+}
+
+/// The URL-safe base64 of RFC 4648, section 5, with its padding; one `=` stands for no text at all, as the gateway has it.
+fn base64(text: &str) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    if text.is_empty() {
+        return "=".to_owned();
+    }
+    let of_three = |three: &[u8]| {
+        let bits = (0..3).fold(0, |bits, at| bits << 8 | usize::from(three.get(at).copied().unwrap_or(0)));
+        let count = three.len();
+        (0..4).map(move |at| {
+            // Of n bytes the first n + 1 digits say something.
+            if at <= count { char::from(DIGITS[bits >> (18 - 6 * at) & 63]) } else { '=' }
+        })
+    };
+    text.as_bytes().chunks(3).flat_map(of_three).collect()
 }
 
 #[cfg(test)]
@@ -38,5 +62,19 @@ mod tests {
         let gateway = Url::parse("https://user:word@example.com/push/").expect("an address");
         let expected = "https://user:word@example.com/push/metrics/job/asana_backup/organization/acme%20one";
         assert_eq!(group(&gateway, "acme one").as_str(), expected);
+    }
+
+    #[test]
+    fn a_name_that_no_path_can_carry_goes_in_base64() {
+        let gateway = Url::parse("https://example.com").expect("an address");
+        let of = |name: &str| {
+            let group = group(&gateway, name);
+            group.as_str().replace("https://example.com/metrics/job/asana_backup/", "")
+        };
+        assert_eq!(of("acme/one"), "organization@base64/YWNtZS9vbmU=");
+        assert_eq!(of("a/?>ü"), "organization@base64/YS8_PsO8");
+        assert_eq!(of("/"), "organization@base64/Lw==");
+        assert_eq!(of(".."), "organization@base64/Li4=");
+        assert_eq!(of(""), "organization@base64/=");
     }
 }

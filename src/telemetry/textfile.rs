@@ -2,7 +2,8 @@
 //!
 //! Rule: readers see the old file or the new one, never half of one: it is written beside and renamed. What this process
 //! said nothing about stays as it was, be it another organization, or the last success when a run has failed; a counter
-//! goes on from where the file has it. A crash leaves the old file, and perhaps a hidden one beside it.
+//! goes on from where the file has it. What this process said and says no more, as of an organization that was taken out,
+//! goes. A crash leaves the old file, and perhaps a hidden one beside it.
 
 use std::collections::BTreeSet;
 use std::fs::{File, Permissions};
@@ -49,7 +50,7 @@ fn merge(kept: Vec<Sample>, told: &[Sample], before: &[Sample]) -> Vec<Sample> {
     for counter in all.iter_mut().filter(|sample| sample.metric.kind == Kind::Counter) {
         counter.value += value(&kept, counter) - value(before, counter);
     }
-    let said: BTreeSet<_> = told.iter().map(place).collect();
+    let said: BTreeSet<_> = told.iter().chain(before).map(place).collect();
     all.extend(kept.into_iter().filter(|old| !said.contains(&place(old)) && !replaced.contains(&scope(old))));
     all.sort_by_key(place);
     all
@@ -80,6 +81,14 @@ mod tests {
         // The same process again: of its two parts the file knows already.
         let told_more = [Sample::new(&PARTS, &["acme"], 3.0)];
         assert!(merge(merged, &told_more, &told).contains(&Sample::new(&PARTS, &["acme"], 10.0)));
+    }
+
+    #[test]
+    fn what_the_process_says_no_more_goes_and_what_another_said_stays() {
+        let of = |name: &str| Sample::new(&PARTS, &[name], 7.0);
+        let before = [of("acme"), of("gone")];
+        let merged = merge(vec![of("acme"), of("another"), of("gone")], &[of("acme")], &before);
+        assert_eq!(merged, [of("acme"), of("another")]);
     }
 
     #[test]

@@ -106,14 +106,14 @@ impl Outlets {
 
     /// Writes and pushes what there is.
     async fn deliver(&self, organization: &str) {
-        let samples = self.0.metrics.samples();
         let file = async {
             if let Some(path) = &self.0.textfile {
-                self.write(path.clone(), samples.clone()).await;
+                self.write(path.clone()).await;
             }
         };
         let gateway = async {
             if let Some(gateway) = &self.0.pushgateway {
+                let samples = self.0.metrics.lasting();
                 let push = push::push(&self.0.post, gateway, organization, &samples);
                 let pushed = timeout(LONGEST, push).await.unwrap_or_else(|_| Err("given up".to_owned()));
                 if let Err(why) = pushed {
@@ -124,11 +124,13 @@ impl Outlets {
         tokio::join!(file, gateway);
     }
 
-    async fn write(&self, path: PathBuf, samples: Vec<Sample>) {
+    async fn write(&self, path: PathBuf) {
         let inner = Arc::clone(&self.0);
         let shown = path.display().to_string();
         let write = tokio::task::spawn_blocking(move || {
             let mut written = inner.written.lock().unwrap_or_else(PoisonError::into_inner);
+            // Asked for under the lock, so that of two jobs that end at once the file keeps the later numbers.
+            let samples = inner.metrics.lasting();
             textfile::write(&path, &samples, &written).map(|()| *written = samples)
         });
         let why = match timeout(LONGEST, write).await {

@@ -2,14 +2,17 @@
 //! is late. Days go by under paused time; they lie in the past, since the table format reads the clock on the wall.
 
 use std::os::unix::net::UnixDatagram;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use asana_backup::config::{Config, Organization};
+use asana_backup::config::{Config, MetricsSettings, Organization};
 use asana_backup::daemon::{
     self, Board, Call, Chosen, Daemon, Kind, Notify, OrganizationStatus, State, Status,
 };
 use asana_backup::error::{Error, ErrorKind, Result};
+use asana_backup::telemetry::table::{self, Metric};
+use asana_backup::telemetry::{Metrics, Outlets};
 use asana_simulator::{Fault, Options};
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use tokio::sync::mpsc;
@@ -20,31 +23,32 @@ use crate::store::{Sky, Stroke};
 use crate::world::World;
 
 /// How often the wall clock wakes the daemon.
-const LOOK: Duration = Duration::from_secs(20);
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3_600);
+pub(crate) const LOOK: Duration = Duration::from_secs(20);
+pub(crate) const MINUTE: Duration = Duration::from_secs(60);
+pub(crate) const HOUR: Duration = Duration::from_secs(3_600);
 /// How long a run may take here: the clock stands still unless somebody waits.
 const RUN: TimeDelta = TimeDelta::minutes(2);
 
 /// One life of a daemon, from its start to a kill.
-struct Life<'a> {
+pub(crate) struct Life<'a> {
     world: &'a World,
     board: Board,
-    calls: mpsc::Sender<Call>,
-    stop: CancellationToken,
+    pub(crate) calls: mpsc::Sender<Call>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) metrics: Metrics,
 }
 
-fn at(text: &str) -> DateTime<Utc> {
+pub(crate) fn at(text: &str) -> DateTime<Utc> {
     text.parse().expect("a moment")
 }
 
 /// A world at some moment, with changes read by the cheapest lane.
-fn world(epoch: &str, seed: u64) -> World {
+pub(crate) fn world(epoch: &str, seed: u64) -> World {
     World::new(Options { epoch: at(epoch), seed, ..Options::default() })
 }
 
 /// Settings with worlds as organizations of these names.
-fn settings(zone: &str, worlds: &[(&str, &World)]) -> Chosen {
+pub(crate) fn settings(zone: &str, worlds: &[(&str, &World)]) -> Chosen {
     let mut config = Config::default();
     config.schedule.timezone = zone.to_owned();
     config.schedule.jitter_seconds = 0;
@@ -54,13 +58,26 @@ fn settings(zone: &str, worlds: &[(&str, &World)]) -> Chosen {
 }
 
 /// Lives through `story` with a daemon at work; at its end the daemon is killed.
-async fn live<T>(
+pub(crate) async fn live<T>(
     worlds: &[(&'static str, &World)],
     settings: impl Fn() -> Result<Chosen> + Send + Sync + 'static,
     notify: Notify,
     story: impl AsyncFnOnce(Life<'_>) -> T,
 ) -> T {
-    let outside = World::outside(worlds);
+    live_on(worlds, settings, notify, None, story).await
+}
+
+/// The same, on a machine whose disk keeps what the daemon remembers.
+pub(crate) async fn live_on<T>(
+    worlds: &[(&'static str, &World)],
+    settings: impl Fn() -> Result<Chosen> + Send + Sync + 'static,
+    notify: Notify,
+    disk: Option<PathBuf>,
+    story: impl AsyncFnOnce(Life<'_>) -> T,
+) -> T {
+    let metrics = Metrics::default();
+    let outlets = Outlets::new(&MetricsSettings::default(), metrics.clone()).expect("settings");
+    let outside = World::outside(worlds).telling(outlets);
     let (calls, called) = mpsc::channel(8);
     let (board, stop) = (Board::new(outside.clock().clone()), CancellationToken::new());
     let daemon = Daemon {
@@ -70,9 +87,9 @@ async fn live<T>(
         stop: stop.clone(),
         notify,
         board: board.clone(),
-        state: State::open(None),
+        state: State::open(disk),
     };
-    let life = Life { world: worlds[0].1, board, calls, stop };
+    let life = Life { world: worlds[0].1, board, calls, stop, metrics };
     let told = async { story(life).await };
     tokio::pin!(told);
     tokio::select! {
@@ -87,7 +104,7 @@ async fn live<T>(
 
 impl Life<'_> {
     /// Lets time go by, with wakings.
-    async fn go_by(&self, time: Duration) {
+    pub(crate) async fn go_by(&self, time: Duration) {
         let end = tokio::time::Instant::now() + time;
         while tokio::time::Instant::now() < end {
             tokio::time::sleep(LOOK).await;
@@ -97,7 +114,7 @@ impl Life<'_> {
     }
 
     /// Lets time go by until the clock shows a moment.
-    async fn go_on_until(&self, moment: DateTime<Utc>) {
+    pub(crate) async fn go_on_until(&self, moment: DateTime<Utc>) {
         let left = moment - self.world.clock.now();
         self.go_by(left.to_std().expect("a moment to come")).await;
     }
@@ -106,13 +123,38 @@ impl Life<'_> {
         self.board.status()
     }
 
-    fn of(&self, name: &str) -> OrganizationStatus {
+    pub(crate) fn of(&self, name: &str) -> OrganizationStatus {
         self.status().organizations.remove(name).expect("an organization of the settings")
+    }
+
+    /// What a metric of an organization says, where it has no other label.
+    pub(crate) fn told(&self, metric: &'static Metric, name: &str) -> Option<f64> {
+        let samples = self.metrics.samples();
+        samples.iter().find(|one| one.metric == metric && one.labels == [name]).map(|one| one.value)
+    }
+}
+
+/// Settings that are read again, and may change.
+#[derive(Clone)]
+pub(crate) struct File(Arc<Mutex<Chosen>>);
+
+impl File {
+    pub(crate) fn new(chosen: Chosen) -> Self {
+        Self(Arc::new(Mutex::new(chosen)))
+    }
+
+    pub(crate) fn write(&self, chosen: Chosen) {
+        *self.0.lock().expect("no holder panics") = chosen;
+    }
+
+    pub(crate) fn read(&self) -> impl Fn() -> Result<Chosen> + Send + Sync + 'static {
+        let file = Arc::clone(&self.0);
+        move || Ok(file.lock().expect("no holder panics").clone())
     }
 }
 
 /// When the runs began that made snapshots.
-async fn runs(world: &World) -> Vec<DateTime<Utc>> {
+pub(crate) async fn runs(world: &World) -> Vec<DateTime<Utc>> {
     let mut runs = Vec::new();
     for number in world.numbers().await {
         runs.push(world.snapshot(number).await.started_at);
@@ -121,13 +163,13 @@ async fn runs(world: &World) -> Vec<DateTime<Utc>> {
 }
 
 /// The ticks of an hourly schedule from `first`, so many.
-fn hourly(first: &str, count: i32) -> Vec<DateTime<Utc>> {
+pub(crate) fn hourly(first: &str, count: i32) -> Vec<DateTime<Utc>> {
     (0..count).map(|hour| at(first) + TimeDelta::hours(hour.into())).collect()
 }
 
 /// Each tick has one run that began when it came, and there is no other.
 #[track_caller]
-fn assert_kept(runs: &[DateTime<Utc>], ticks: &[DateTime<Utc>]) {
+pub(crate) fn assert_kept(runs: &[DateTime<Utc>], ticks: &[DateTime<Utc>]) {
     let kept = runs.len() == ticks.len()
         && runs.iter().zip(ticks).all(|(run, tick)| *tick <= *run && *run - *tick <= RUN);
     assert!(kept, "the ticks are\n{ticks:?}\nand the runs\n{runs:?}");
@@ -221,6 +263,26 @@ async fn assert_over(world: &World) {
     let newest = world.snapshot(4).await;
     assert!(newest.committed_at - at("2026-02-26T14:17:00Z") <= RUN, "{newest:?}");
     assert!(newest.complete, "{newest:?}");
+}
+
+#[test]
+fn a_copy_that_reconciling_alone_keeps_is_made_expected_and_late_like_any_other() {
+    paused(async {
+        let world = world("2026-02-24T08:00:00Z", 9);
+        let mut chosen = settings("UTC", &[("acme", &world)]);
+        chosen.0.schedule.backup = "never".to_owned();
+        let story = async |life: Life<'_>| {
+            life.go_on_until(at("2026-02-25T04:00:00Z")).await;
+            assert_eq!(runs(&world).await.len(), 2);
+            assert_eq!(life.told(&table::EXPECTED_INTERVAL, "acme"), Some(86_400.0));
+            world.simulator.fault(Fault::status("/**", 503));
+            life.go_on_until(at("2026-02-27T02:29:00Z")).await;
+            assert!(!life.of("acme").late);
+            life.go_on_until(at("2026-02-27T02:31:00Z")).await;
+            assert!(life.of("acme").late);
+        };
+        live(&[("acme", &world)], move || Ok(chosen.clone()), Notify::default(), story).await;
+    });
 }
 
 #[test]
@@ -325,25 +387,25 @@ fn one_organization_that_fails_or_is_taken_out_stops_no_other() {
 }
 
 /// A listener in the place of systemd's.
-struct Listener {
+pub(crate) struct Listener {
     socket: UnixDatagram,
     folder: tempfile::TempDir,
 }
 
 impl Listener {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let socket = UnixDatagram::bind(folder.path().join("notify")).expect("a socket");
         socket.set_nonblocking(true).expect("a socket");
         Self { socket, folder }
     }
 
-    fn notify(&self, watchdog: Duration) -> Notify {
+    pub(crate) fn notify(&self, watchdog: Duration) -> Notify {
         Notify::to(Some(self.folder.path().join("notify")), Some(watchdog))
     }
 
     /// What was said since the last time.
-    fn heard(&self) -> Vec<String> {
+    pub(crate) fn heard(&self) -> Vec<String> {
         let mut buffer = [0; 4_096];
         let mut heard = Vec::new();
         while let Ok(length) = self.socket.recv(&mut buffer) {

@@ -6,6 +6,7 @@ mod compaction;
 mod copying;
 mod crashes;
 mod daemon;
+mod daemon_jobs;
 mod daemon_program;
 mod deletions;
 mod exits;

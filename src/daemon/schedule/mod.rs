@@ -11,7 +11,7 @@ use chrono::{DateTime, FixedOffset, Offset, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::config::ScheduleSettings;
 use crate::error::{Error, ErrorKind, Result};
@@ -25,7 +25,7 @@ const CHANGES: usize = 64;
 const HOURLY: TimeDelta = TimeDelta::minutes(90);
 
 /// What the daemon does by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// Reads what changed.
