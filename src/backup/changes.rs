@@ -4,6 +4,7 @@
 //! way. Whatever a crash leaves half read is in the journal; asking again brings the same once more.
 
 use crate::asana::Refusal;
+use crate::backup::journal::Planned;
 use crate::backup::removal;
 use crate::backup::work::Work;
 use crate::crawl::plan::Source;
@@ -21,23 +22,16 @@ pub(super) const PROJECT_EVENTS: &str = "project events";
 pub(super) async fn changes(work: &mut Work<'_>) -> Result<()> {
     // What comes after it is read like this too.
     work.walk.aim(Reach::Changed, Lane::Changes);
-    if work.walk.phase() > Some(Phase::Changes) {
-        return Ok(());
-    }
+    // Killed when it had caught up, a run goes on when more has happened: that is read too, or it would commit what was
+    // true before it died, and leave the rest to the next.
+    let had_caught_up = work.walk.phase() > Some(Phase::Changes);
     work.run.progress.doing("read what changed");
     let planned = work.planned.clone().expect("a run plans first");
     let walked = planned.walks();
-    let mut first = removal::held_units(work).await?;
-    if walked {
-        // Pages are positions: what went from one of them may have hidden a record of the next.
-        first.extend(work.take_paged());
-    } else if planned.changes != Source::WorkspaceEvents {
-        let mut roots = Unit::roots(work.walk.organization(), work.walk.scope());
-        // Those that a backfill has read need not be read twice.
-        roots.retain(|unit| !work.is_listed(unit.resource, work.walk.organization()));
-        first.extend(roots);
+    if !had_caught_up {
+        let first = unlisted(work, &planned).await?;
+        work.begin(Phase::Changes, first).await?;
     }
-    work.begin(Phase::Changes, first).await?;
     work.drain().await?;
     match planned.changes {
         Source::WorkspaceEvents => listen(work, walked).await,
@@ -49,8 +43,25 @@ pub(super) async fn changes(work: &mut Work<'_>) -> Result<()> {
             ask_modified(work).await
         }
         Source::Search => ask_modified(work).await,
+        // Nothing says where the lists were left: all of them again would cost as much as the run to come.
+        Source::ModifiedSince if had_caught_up => Ok(()),
         Source::ModifiedSince => list_modified(work).await,
     }
+}
+
+/// What no stream tells of, and what a walk may have missed.
+async fn unlisted(work: &mut Work<'_>, planned: &Planned) -> Result<Vec<Unit>> {
+    let mut first = removal::held_units(work).await?;
+    if planned.walks() {
+        // Pages are positions: what went from one of them may have hidden a record of the next.
+        first.extend(work.take_paged());
+    } else if planned.changes != Source::WorkspaceEvents {
+        let mut roots = Unit::roots(work.walk.organization(), work.walk.scope());
+        // Those that a backfill has read need not be read twice.
+        roots.retain(|unit| !work.is_listed(unit.resource, work.walk.organization()));
+        first.extend(roots);
+    }
+    Ok(first)
 }
 
 /// Listens until nothing happens any more; where nothing happened at first, what happens now is the next run's. What the

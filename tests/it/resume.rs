@@ -7,6 +7,7 @@ use asana_backup::backup::Walk;
 use asana_backup::error::ErrorKind;
 use asana_simulator::{Fault, Options, Size};
 
+use crate::lanes::some;
 use crate::power::{Point, Side};
 use crate::seeds::{full, paused, try_all};
 use crate::store::Kind;
@@ -173,6 +174,8 @@ async fn cut(point: Point) {
     }
     tokio::time::sleep(Duration::from_secs(120)).await;
     _ = world.cut_run(Some(point), Pacer::new(unlimited())).await;
+    // However far the dead run had come, whoever goes on with it does not commit what was true then.
+    world.simulator.rename_task(&some(&world, "tasks", 2), "a name from after its death");
     let outcome = world.run().await;
     for table in ["tasks", "stories"] {
         world.assert_table_equals_truth(outcome.snapshot.0, table).await;
@@ -192,7 +195,7 @@ async fn cut(point: Point) {
 fn a_run_over_events_cut_at_any_call_hears_every_event() {
     // A run over so little makes about as many calls.
     let calls = 1..=120;
-    let step = if full() > 0 { 1 } else { 9 };
+    let step = if full() > 0 { 1 } else { 3 };
     let points: Vec<Point> = calls
         .flat_map(|call| [Point { call, side: Side::Before }, Point { call, side: Side::After }])
         .step_by(step)
