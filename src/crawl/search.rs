@@ -15,7 +15,7 @@ use crate::crawl::Walk;
 use crate::crawl::told::{Hit, Search, Step, Told};
 use crate::crawl::walk::tell;
 use crate::encode;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::resources::{self, Resource};
 
 /// How far the search's index may lag.
@@ -166,7 +166,9 @@ impl Walk {
         };
         let read = |raw: &RawValue| hit(&encode::parse(raw.get()).ok()?);
         let Some(hits) = found.records.iter().map(|raw| read(raw)).collect() else {
-            return self.cannot_search(tasks, along, "odd: it answered a task without a gid or its dates", told).await;
+            return self
+                .cannot_search(tasks, along, "odd: it answered a task without a gid or its dates", told)
+                .await;
         };
         self.probed("search", "allowed".to_owned(), told).await?;
         Ok(Some(hits))
