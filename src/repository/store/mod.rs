@@ -6,9 +6,9 @@
 //!
 //! Rule: nothing is overwritten but a version hint, and the outcome of a write is never guessed. Whatever the answer to
 //! a put, the object is read back (of a part, its length): the same bytes mean it worked, others mean somebody else was
-//! there first, none mean to try again. Only a store that cannot be read leaves the question open: Unavailable, and the
-//! next run sees. A success that wrote nothing, an "is there already" to our own repeated request, and a refusal after the
-//! write are all of them answers that real servers and clients give.
+//! there first, none mean to try again, unless it was refused for good. Only a store that cannot be read leaves the
+//! question open: Unavailable, and the next run sees. A success that wrote nothing, an "is there already" to our own
+//! repeated request, and a refusal after the write are all of them answers that real servers and clients give.
 //! A crash leaves an object whole or absent: a bucket's puts are atomic, and a local file is written aside, synced, linked
 //! under its name, and its folder synced. A local crash may leave a file `<name>#<n>` behind, which no listing shows.
 

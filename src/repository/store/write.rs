@@ -61,21 +61,18 @@ impl Store {
         let mut attempt = 1;
         loop {
             let put = self.put(key, bytes, self.creating(sort)).await;
-            match &put {
-                Ok(()) if matches!(trust, Trust::Success) => return Ok(()),
-                Err(failure) if matches!(failure.kind(), ErrorKind::Config | ErrorKind::Unfit) => {
-                    return put.map_err(doing);
-                }
-                _ => {}
+            if put.is_ok() && matches!(trust, Trust::Success) {
+                return Ok(());
             }
-            let there = match self.is_there(key, bytes, sort).await {
-                Ok(true) => return Ok(()),
-                Ok(false) => Ok(()),
-                Err(unread) if unread.kind() == ErrorKind::Unavailable => Err(unread),
-                Err(verdict) => return Err(doing(verdict)),
-            };
-            if attempt == ATTEMPTS {
-                return Err(doing(unsettled(put, there)));
+            // Also after a refusal: the client may have written it in a try whose answer it did not pass on.
+            match (put, self.is_there(key, bytes, sort).await) {
+                (_, Ok(true)) => return Ok(()),
+                (_, Err(taken)) if matches!(taken.kind(), ErrorKind::Conflict | ErrorKind::Corrupt) => {
+                    return Err(doing(taken));
+                }
+                (Err(lasting), _) | (_, Err(lasting)) if is_lasting(&lasting) => return Err(doing(lasting)),
+                (put, there) if attempt == ATTEMPTS => return Err(doing(unsettled(put, there.map(drop)))),
+                _ => {}
             }
             self.pause(attempt).await;
             attempt += 1;
@@ -141,6 +138,11 @@ impl Store {
             Err(cause) => Err(cause.into()),
         }
     }
+}
+
+/// Whether trying again mends nothing.
+fn is_lasting(failure: &Error) -> bool {
+    matches!(failure.kind(), ErrorKind::Config | ErrorKind::Unfit)
 }
 
 /// What is left when every try to write failed, and reading back showed nothing, or failed too.
