@@ -71,7 +71,7 @@ impl Store {
     /// Deletes a probe.
     pub(in crate::repository) async fn delete_probe(&self, key: &Key) -> Result<Attempt> {
         let deleted = self.objects.delete(&self.path(&key.to_string())?).await;
-        attempt(deleted.map_err(Into::into))
+        attempt(self.told(deleted))
     }
 }
 

@@ -129,13 +129,12 @@ impl Store {
     /// Puts `key` once: what comes of it is the server's word.
     pub(super) async fn put(&self, key: &str, bytes: &Bytes, how: PutOptions) -> Result<()> {
         match self.objects.put_opts(&self.path(key)?, PutPayload::from(bytes.clone()), how).await {
-            Ok(_) => Ok(()),
             // A put needs nothing to be there but the bucket.
             Err(object_store::Error::NotFound { source, .. }) => {
                 Err(Error::new(ErrorKind::Config, format!("the store is not there: {source}"))
                     .remedy("create the bucket, or correct the repository's URL"))
             }
-            Err(cause) => Err(cause.into()),
+            answer => self.told(answer).map(drop),
         }
     }
 }
