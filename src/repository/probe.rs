@@ -166,13 +166,8 @@ impl Probe<'_> {
         let attempt = self.store.create_altered(&self.key("altered")?, &signed, sent).await?;
         Ok(match attempt {
             Attempt::Refused => found("a body that was altered on its way is refused"),
-            Attempt::Allowed => Found {
-                says: "a body that was altered on its way is accepted".to_owned(),
-                better: Some(
-                    "reach the store over TLS only; what is small is read back, and `verify` reads all"
-                        .to_owned(),
-                ),
-            },
+            Attempt::Allowed => unchecked("a body that was altered on its way is accepted".to_owned()),
+            Attempt::Unclear(answer) => unchecked(unproven(&answer)),
         })
     }
 
@@ -210,9 +205,21 @@ fn found(says: &str) -> Found {
     Found { says: says.to_owned(), better: None }
 }
 
+fn unproven(answer: &str) -> String {
+    format!("could not be proven: {answer}")
+}
+
+/// A store of which it is not known that it checks what arrives.
+fn unchecked(says: String) -> Found {
+    let better =
+        "reach the store over TLS only; what is small is read back, and `verify` reads all".to_owned();
+    Found { says, better: Some(better) }
+}
+
 fn guarded(attempt: Attempt, what: &str, is_locked: bool) -> Found {
     match (attempt, is_locked) {
         (Attempt::Refused, _) => found(&format!("{what} is refused: good")),
+        (Attempt::Unclear(answer), _) => found(&unproven(&answer)),
         (Attempt::Allowed, true) => {
             found(&format!("{what} is allowed, and what was there stays as a locked version"))
         }
