@@ -58,7 +58,7 @@ def units():
                 text, code = said(["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}", path])
                 hold(code == 0, f"{path.name} is more exposed than {EXPOSURE / 10}:\n{text}")
                 scores.append(re.search(r"exposure level for \S+: ([\d.]+)", text)[1])
-        for name in ("token-file.conf", "addresses.conf"):
+        for name in ("token-file.conf", "addresses.conf", "tokens.conf"):
             at = place / "asana-backup.service.d"
             at.mkdir(exist_ok=True)
             (at / name).write_text((SYSTEMD / "examples" / name).read_text())
@@ -68,10 +68,16 @@ def units():
         (place / "root" / "etc").mkdir(parents=True)
         user, code = said(["systemd-sysusers", f"--root={place}/root", SYSTEMD / "asana-backup.sysusers"])
         hold(code == 0 and "asana-backup:" in (place / "root/etc/passwd").read_text(), f"sysusers: {user}")
+        secrets = [place / "root/etc/asana-backup" / name for name in ("token", "acme.token", "environment")]
+        secrets[0].parent.mkdir()
+        for path in secrets:
+            path.touch(0o644)
         text, code = said(["systemd-tmpfiles", f"--root={place}/root", "--create", SYSTEMD / "asana-backup.tmpfiles"])
         hold(code == 0, f"tmpfiles: {text}")
         mode = (place / "root/etc/asana-backup").stat().st_mode & 0o777
         hold(mode == 0o750, f"/etc/asana-backup gets the mode {mode:o}")
+        for path in secrets:
+            hold(path.stat().st_mode & 0o777 == 0o600, f"{path.name} can be read by others")
     return f"systemd has nothing to say, and rates the services {' and '.join(scores)}"
 
 
