@@ -3,7 +3,7 @@
 //! The real S3 client talks to a server that speaks just enough S3 and misbehaves as told, because the client's own
 //! repetitions are part of what misleads: after an answer that got lost it is told that its own object is there already.
 //! Rule of the table: success only where our bytes are; a Conflict (of a part: Corrupt) only where others' are; and
-//! Unavailable only where nothing is. Sockets in a test of this room are an exception, made for that client.
+//! where nothing is, Config if the server says that we may not write, and Unavailable if not. Sockets in a test of this room are an exception, made for that client.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -47,15 +47,23 @@ enum Answer {
     Silence,
 }
 
-/// How a server treats the first `times` puts; it is honest after them.
+/// How a server treats the first `times` puts; after them it is honest, or takes the credentials no more.
 #[derive(Clone, Copy, Debug)]
 struct Trick {
     effect: Effect,
     answer: Answer,
     times: usize,
+    denies: bool,
 }
 
 const ALWAYS: usize = usize::MAX;
+
+impl Trick {
+    /// Whether it says that we may not write, which trying again does not mend.
+    fn is_refused(self) -> bool {
+        self.denies || self.answer == Answer::Status(403)
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -137,9 +145,13 @@ impl State {
         for header in ["if-none-match: *", "x-amz-checksum-sha256: "] {
             assert!(request.head.contains(header), "{header}: {}", request.head);
         }
-        let trick = self.trick.filter(|trick| self.puts < trick.times);
+        let is_played = self.trick.is_some_and(|trick| self.puts < trick.times);
         self.puts += 1;
-        let (effect, answer) = trick.map_or((Effect::Written, Answer::True), |t| (t.effect, t.answer));
+        let (effect, answer) = match self.trick {
+            Some(trick) if is_played => (trick.effect, trick.answer),
+            Some(trick) if trick.denies => (Effect::Nothing, Answer::Status(403)),
+            _ => (Effect::Written, Answer::True),
+        };
         let there = self.objects.contains_key(&request.key);
         match effect {
             Effect::Nothing => {}
@@ -321,18 +333,26 @@ fn table() -> Vec<(Option<u128>, Trick)> {
         Status(409),
         Status(412),
         Status(200),
+        Status(403),
         ErrorInBody,
     ];
     let mut rows = Vec::new();
     for answer in answers {
         for effect in [Effect::Written, Effect::Nothing, Effect::Foreign] {
             for times in [1, 2, ALWAYS] {
-                rows.push((None, Trick { effect, answer, times }));
+                rows.push((None, Trick { effect, answer, times, denies: false }));
             }
         }
         for there in [1, 2] {
             for times in [1, ALWAYS] {
-                rows.push((Some(there), Trick { effect: Effect::Written, answer, times }));
+                rows.push((Some(there), Trick { effect: Effect::Written, answer, times, denies: false }));
+            }
+        }
+    }
+    for answer in [Status(500), Status(503), Reset, End] {
+        for effect in [Effect::Written, Effect::Nothing, Effect::Foreign] {
+            for times in [1, 2] {
+                rows.push((None, Trick { effect, answer, times, denies: true }));
             }
         }
     }
@@ -348,7 +368,7 @@ async fn the_verdict_on_a_write_is_what_is_there_whatever_the_answer() {
         .into_iter()
         .flat_map(|written| table().into_iter().map(move |row| (written, row)))
         .collect();
-    assert_eq!(cases.len(), 4 * 10 * 13);
+    assert_eq!(cases.len(), 4 * (11 * 13 + 24));
     let mut judged = JoinSet::new();
     for share in 0..WORLDS {
         let mine: Vec<_> = cases.iter().copied().skip(share).step_by(WORLDS).collect();
@@ -360,10 +380,11 @@ async fn the_verdict_on_a_write_is_what_is_there_whatever_the_answer() {
                 match &found {
                     Some(bytes) if *bytes == written.bytes(1) => assert_eq!(verdict, None, "{case}"),
                     Some(_) => assert_eq!(verdict, Some(written.refusal()), "{case}"),
+                    None if trick.is_refused() => assert_eq!(verdict, Some(ErrorKind::Config), "{case}"),
                     None => assert_eq!(verdict, Some(ErrorKind::Unavailable), "{case}"),
                 }
-                // A server that is dishonest only for a while loses nothing.
-                assert!(found.is_some() || trick.times == ALWAYS, "{case}");
+                // A server that is dishonest only for a while loses nothing, unless it refuses us.
+                assert!(found.is_some() || trick.times == ALWAYS || trick.is_refused(), "{case}");
             }
         });
     }
@@ -378,7 +399,7 @@ async fn what_cannot_be_read_back_is_neither_called_written_nor_lost() {
     for written in Written::ALL {
         for answer in [Answer::True, Answer::Status(500), Answer::Reset] {
             for effect in [Effect::Written, Effect::Nothing] {
-                let trick = Trick { effect, answer, times: ALWAYS };
+                let trick = Trick { effect, answer, times: ALWAYS, denies: false };
                 let (verdict, _, told) = world.settle(written, None, trick, true).await;
                 assert_eq!(
                     verdict,

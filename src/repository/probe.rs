@@ -18,7 +18,7 @@ use crate::repository::store::{Attempt, Lock, Store, Versioning};
 
 /// How many writers race for one name. Of stores that are not atomic, each let several of eight win in seven races of ten.
 const WRITERS: usize = 16;
-/// How many races are run.
+/// How many races `check` runs; before a repository begins there is one.
 const RACES: usize = 3;
 /// How far the clocks may be apart, in seconds: S3 refuses a signature after fifteen minutes, and commit times are ours.
 const APART: i64 = 300;
@@ -74,9 +74,12 @@ pub async fn probe(store: &Store, probe: Ulid, clock: &Clock) -> Vec<Trial> {
     trials
 }
 
-/// Sees that a store does not give a name twice, before a repository begins there; Unfit if it does.
+/// Sees that a store does not give a name twice, not even to writers at once, before a repository begins there; Unfit if
+/// it does.
 pub(super) async fn prove(store: &Store, probe: Ulid) -> Result<()> {
-    Probe { store, ulid: probe }.create_twice().await.map(drop)
+    let probe = Probe { store, ulid: probe };
+    probe.create_twice().await?;
+    probe.race(&probe.key("race-1")?.to_string()).await
 }
 
 impl Probe<'_> {
@@ -163,13 +166,8 @@ impl Probe<'_> {
         let attempt = self.store.create_altered(&self.key("altered")?, &signed, sent).await?;
         Ok(match attempt {
             Attempt::Refused => found("a body that was altered on its way is refused"),
-            Attempt::Allowed => Found {
-                says: "a body that was altered on its way is accepted".to_owned(),
-                better: Some(
-                    "reach the store over TLS only; what is small is read back, and `verify` reads all"
-                        .to_owned(),
-                ),
-            },
+            Attempt::Allowed => unchecked("a body that was altered on its way is accepted".to_owned()),
+            Attempt::Unclear(answer) => unchecked(unproven(&answer)),
         })
     }
 
@@ -207,9 +205,21 @@ fn found(says: &str) -> Found {
     Found { says: says.to_owned(), better: None }
 }
 
+fn unproven(answer: &str) -> String {
+    format!("could not be proven: {answer}")
+}
+
+/// A store of which it is not known that it checks what arrives.
+fn unchecked(says: String) -> Found {
+    let better =
+        "reach the store over TLS only; what is small is read back, and `verify` reads all".to_owned();
+    Found { says, better: Some(better) }
+}
+
 fn guarded(attempt: Attempt, what: &str, is_locked: bool) -> Found {
     match (attempt, is_locked) {
         (Attempt::Refused, _) => found(&format!("{what} is refused: good")),
+        (Attempt::Unclear(answer), _) => found(&unproven(&answer)),
         (Attempt::Allowed, true) => {
             found(&format!("{what} is allowed, and what was there stays as a locked version"))
         }
@@ -269,6 +279,7 @@ fn unfit(what: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::repository::Repository;
     use crate::repository::fixtures::{Flaw, flawed, memory, moment, unfit_allowed};
 
     async fn tried(store: &Store) -> Vec<Trial> {
@@ -296,6 +307,20 @@ mod tests {
             let lenient = unfit_allowed(&flawed(&memory(), &flaws));
             assert!(tried(&lenient).await.iter().all(|trial| trial.found.is_ok()), "{honest}");
         }
+    }
+
+    #[tokio::test]
+    async fn no_repository_begins_where_only_a_lone_writer_is_safe() {
+        let hasty = flawed(&memory(), &[Flaw::Hasty; 100]);
+        let probe = Probe { store: &hasty, ulid: Ulid(1) };
+        probe.create_twice().await.expect("whoever is alone sees nothing");
+        let refused = Repository::open_or_create(hasty.clone(), "12", moment(0)).await.expect_err("unfit");
+        assert_eq!(refused.kind(), ErrorKind::Unfit, "{refused}");
+        assert_eq!(hasty.try_read("repository.json").await.expect("readable"), None);
+        let store = memory();
+        Repository::open_or_create(store.clone(), "12", moment(0)).await.expect("begun");
+        let hasty = flawed(&store, &[Flaw::Hasty; 100]);
+        Repository::open_or_create(hasty, "12", moment(1)).await.expect("what is there is not tried again");
     }
 
     #[tokio::test(start_paused = true)]

@@ -58,7 +58,7 @@ def units():
                 text, code = said(["systemd-analyze", "security", "--offline=true", f"--threshold={EXPOSURE}", path])
                 hold(code == 0, f"{path.name} is more exposed than {EXPOSURE / 10}:\n{text}")
                 scores.append(re.search(r"exposure level for \S+: ([\d.]+)", text)[1])
-        for name in ("token-file.conf", "addresses.conf"):
+        for name in ("token-file.conf", "addresses.conf", "tokens.conf"):
             at = place / "asana-backup.service.d"
             at.mkdir(exist_ok=True)
             (at / name).write_text((SYSTEMD / "examples" / name).read_text())
@@ -68,10 +68,16 @@ def units():
         (place / "root" / "etc").mkdir(parents=True)
         user, code = said(["systemd-sysusers", f"--root={place}/root", SYSTEMD / "asana-backup.sysusers"])
         hold(code == 0 and "asana-backup:" in (place / "root/etc/passwd").read_text(), f"sysusers: {user}")
+        secrets = [place / "root/etc/asana-backup" / name for name in ("token", "acme.token", "environment")]
+        secrets[0].parent.mkdir()
+        for path in secrets:
+            path.touch(0o644)
         text, code = said(["systemd-tmpfiles", f"--root={place}/root", "--create", SYSTEMD / "asana-backup.tmpfiles"])
         hold(code == 0, f"tmpfiles: {text}")
         mode = (place / "root/etc/asana-backup").stat().st_mode & 0o777
         hold(mode == 0o750, f"/etc/asana-backup gets the mode {mode:o}")
+        for path in secrets:
+            hold(path.stat().st_mode & 0o777 == 0o600, f"{path.name} can be read by others")
     return f"systemd has nothing to say, and rates the services {' and '.join(scores)}"
 
 
@@ -145,6 +151,38 @@ def restricted(name, pod):
         hold(code == 0, f"{name} says `{' '.join(told)}`, which the program does not understand:\n{text}")
 
 
+def holder(document, job, uid, pod):
+    """The name that claims are held in by a pod of this name, of this Job: what Kubernetes makes of the variables."""
+    fields = {
+        "metadata.name": pod,
+        "metadata.labels['batch.kubernetes.io/job-name']": job,
+        "metadata.labels['batch.kubernetes.io/controller-uid']": uid,
+    }
+    known = {}
+    for one in pod_template(document)["spec"]["containers"][0]["env"]:
+        value = one["value"] if "value" in one else fields[one["valueFrom"]["fieldRef"]["fieldPath"]]
+        known[one["name"]] = re.sub(r"\$\((\w+)\)", lambda name: known.get(name[1], name[0]), value)
+    return known.get("ASANA_BACKUP_HOLDER", pod)
+
+
+def claims(workloads):
+    """Holds each workload to names that are taken over at once by nobody but who comes after the one before has ended."""
+    held = set()
+    for name, document in workloads.items():
+        if document["kind"] == "Deployment":
+            held.add(holder(document, None, None, "asana-backup-1"))
+            hold(holder(document, None, None, "asana-backup-2") not in held, f"{name}: a second pod takes over at once")
+            continue
+        spec = document["spec"].get("jobTemplate", document)["spec"]
+        hold(spec.get("podReplacementPolicy") == "Failed", f"{name}: a pod is replaced before it has ended")
+        first = holder(document, name, "uid-1", f"{name}-a")
+        hold(holder(document, name, "uid-1", f"{name}-b") == first, f"{name}: the next attempt of a Job waits for its own claim")
+        for job, uid in ((f"{name}-by-hand", "uid-2"), (name, "uid-3")):
+            hold(holder(document, job, uid, f"{name}-c") != first, f"{name}: another Job takes over at once")
+        held.add(first)
+    hold(len(held) == len(workloads), f"the workloads {list(workloads)} share a name: {held}")
+
+
 def normal(all_documents):
     """Documents by kind and name, without what is Helm's own, and without the digest that kustomize puts in a name."""
     own = {"helm.sh/chart", "app.kubernetes.io/managed-by", "checksum/config", "imagePullPolicy"}
@@ -209,6 +247,8 @@ def manifests():
                     image = template["spec"]["containers"][0]["image"]
                     hold(image.endswith(f":{version}"), f"{name} runs {image}, and this is {version}")
         valid("secret", documents((KUBERNETES / "secret.example.yaml").read_text()), place)
+    runs = {name: [one for one in made if pod_template(one)] for name, made in overlays.items() if "monitor" not in name}
+    claims({name: one for name, (one,) in runs.items()})
     import helm_python
 
     report = helm_python.lint(CHART, strict=True)

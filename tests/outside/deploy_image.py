@@ -17,7 +17,7 @@ import subprocess
 import tarfile
 from pathlib import Path
 
-from deploy import KUBERNETES, ROOT, kustomize, pod_template, said
+from deploy import KUBERNETES, ROOT, holder, kustomize, pod_template, said
 from world import PATIENCE, folder, hold, program, run_check, run_program, simulator
 
 IMAGE = "localhost/asana-backup:test"
@@ -133,6 +133,10 @@ def pod(world, repository, secrets):
     # Our image, the network of this machine, where the simulated Asana listens, and a folder in place of a bucket.
     container |= {"image": IMAGE, "imagePullPolicy": "Never"}
     spec["hostNetwork"] = True
+    # Podman 4 puts no variables into variables.
+    named = holder(cronjob, "asana-backup-1", "a-uid", "asana-backup-1-x")
+    next(one for one in container["env"] if one["name"] == "ASANA_BACKUP_HOLDER")["value"] = named
+    container["env"] = [one for one in container["env"] if "value" in one]
     # These are the cluster's, or too large for a test.
     spec.pop("serviceAccountName")
     spec["volumes"].append({"name": "repository", "hostPath": {"path": str(repository), "type": "Directory"}})
@@ -204,6 +208,8 @@ def check():
         lines = run_program(["snapshots", "--repository", str(repository), "--output", "json"], {"HOME": str(place)})
         snapshots = [json.loads(line) for line in lines.splitlines()]
         hold(len(snapshots) == 1 and snapshots[0]["complete"], f"the pod left these snapshots: {snapshots}")
+        claim = json.loads((repository / "runs" / f"{0:020}" / "1.json").read_text())
+        hold(claim["holder"] == "asana-backup-1/a-uid", f"the pod claims as {claim['holder']}")
         rows = sum(table["counts"]["rows"] for table in snapshots[0]["tables"].values())
     return f"the image has {len(ours)} files of ours; the CronJob's pod backed up {rows} rows as user {UID}"
 

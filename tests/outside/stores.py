@@ -220,7 +220,7 @@ def administrator(endpoint, keys=KEYS, ca=None):
 class Place:
     """A repository of one organization, and how the program is set up for it."""
 
-    def __init__(self, world, path, repository, store=None, environment=None, keys=KEYS):
+    def __init__(self, world, path, repository, store=None, environment=None, keys=KEYS, asana=None, asana_ca=None):
         self.path, self.repository = path, repository
         token, config = path / "token", path / "config.toml"
         token.write_text(world.token)
@@ -229,7 +229,7 @@ class Place:
             f'gid = "{world.organization}"',
             f'token_file = "{token}"',
             f'repository = "{repository}"',
-            f'base_url = "{world.base_url}"',
+            f'base_url = "{asana or world.base_url}"',
             "[organizations.acme.filters]",
             'tables = ["projects", "tasks"]',
             "[organizations.acme.store]",
@@ -237,6 +237,7 @@ class Place:
             "[pace]",
             "requests_per_minute = 1000000",
             "searches_per_minute = 1000000",
+            *(["[network]", f'ca_file = "{asana_ca}"'] if asana_ca else []),
         ]
         config.write_text("\n".join(lines) + "\n")
         secrets = {"AWS_ACCESS_KEY_ID": keys[0], "AWS_SECRET_ACCESS_KEY": keys[1]} if keys else {}
@@ -378,8 +379,9 @@ def condition_key(world, place):
         return "SeaweedFS knows s3:if-none-match, and the shipped policy is enough"
 
 
-def own_authority(world, place):
-    """TLS by an authority of one's own: refused without `ca_file`, and enough with it."""
+@contextlib.contextmanager
+def secured(place):
+    """SeaweedFS over TLS, by an authority of one's own; the file of its certificate."""
     authority = trustme.CA()
     certificate = authority.issue_cert("127.0.0.1", "localhost")
     ca, cert, key = place / "ca.pem", place / "cert.pem", place / "key.pem"
@@ -394,6 +396,12 @@ def own_authority(world, place):
             raise OSError(refused) from refused
 
     with seaweed(place, more=[f"-s3.cert.file={cert}", f"-s3.key.file={key}"], ready=ready) as store:
+        yield store, ca
+
+
+def own_authority(world, place):
+    """TLS by an authority of one's own: refused without `ca_file`, and enough with it."""
+    with secured(place) as (store, ca):
         settings = {"endpoint": store.endpoint, "region": "us-east-1"}
         trusting = Place(world, place, "s3://backups/acme", {**settings, "ca_file": str(ca)})
         trusting.runs("run")
@@ -403,6 +411,24 @@ def own_authority(world, place):
         missing = Place(world, place, "s3://backups/acme", {**settings, "ca_file": str(place / "none.pem")})
         hold("ca_file" in missing.runs("run", code=CONFIG), "a missing ca_file is not named")
     return "trusted by ca_file alone; without it 10, and why"
+
+
+def asana_by_own_authority(world, place):
+    """Asana behind a proxy that ends its TLS: refused without `[network] ca_file`, and enough with it."""
+    ca, authority = place / "asana-ca.pem", trustme.CA()
+    authority.cert_pem.write_to_path(ca)
+    with recorder(world.root, certificate=authority.issue_cert("127.0.0.1")) as proxy:
+        asana = world.base_url.replace(world.root, proxy.url)
+        hold(asana.startswith("https://"), f"{asana} is not reached over TLS")
+        mine = functools.partial(Place, world, place, str(place / "repository"), keys=None, asana=asana)
+        said = mine().runs("check", code=UNAVAILABLE)
+        hold("certificate" in said and "ca_file" in said, f"no word of certificates: {said}")
+        hold(not proxy.requests, f"something was asked for all the same: {proxy.requests[:2]}")
+        mine(asana_ca=ca).runs("run")
+        mine(asana_ca=ca).runs("verify", "--deep")
+        asked = [one["headers"].get("authorization") for one in proxy.requests]
+        hold(asked and set(asked) == {f"Bearer {world.token}"}, "Asana was asked for nothing, or without the token")
+    return f"{len(asked)} requests over TLS that ca_file trusts; without it none"
 
 
 def misled(world, place):
@@ -607,7 +633,7 @@ def google(world, place):
     return f"{len(server.puts())} puts with their condition, by a server of our own: no other plays Google's"
 
 
-SCENARIOS = [guarded, condition_key, own_authority, misled, unfit, given, encrypted, google]
+SCENARIOS = [guarded, condition_key, own_authority, asana_by_own_authority, misled, unfit, given, encrypted, google]
 
 
 def scenario(play):

@@ -30,6 +30,7 @@ set -x
 systemd-sysusers && systemd-tmpfiles --create asana-backup.conf
 cp /results/config.toml /etc/asana-backup/config.toml
 install -m 600 /results/token /etc/asana-backup/token
+install -m 600 /results/token /etc/asana-backup/acme.token
 systemctl daemon-reload
 echo "folder $(stat -c '%U:%G %a' /etc/asana-backup)" >>/results/log
 """
@@ -39,9 +40,11 @@ systemctl start asana-backup-run@acme.timer; note asana-backup-run@acme.timer ti
 systemctl start asana-backup-run@acme; note asana-backup-run@acme first
 systemctl start asana-backup-run@acme; note asana-backup-run@acme second
 echo "repository $(stat -c '%U' /var/lib/asana-backup/acme)" >>/results/log
-printf wrong >/etc/asana-backup/token
-systemctl start asana-backup-run@acme; note asana-backup-run@acme refused
-install -m 600 /results/token /etc/asana-backup/token
+# Each instance has its own token: neither that of the daemon nor that of another.
+printf wrong | install -m 600 /dev/stdin /etc/asana-backup/other.token
+systemctl start asana-backup-run@other; note asana-backup-run@other refused
+rm /etc/asana-backup/token
+systemctl start asana-backup-run@acme; note asana-backup-run@acme third
 """
 DAEMON = r"""
 unit=asana-backup.service
@@ -132,6 +135,9 @@ def run(root):
         # Gaps from the first run on: exit 3, which is no failure.
         fault = {"path": "/tasks/*/stories", "kind": {"status": {"status": 403, "retry_after": None}}, "every": 9}
         world.control("/faults", "POST", fault)
+        with open(place / "config.toml", "a") as config:
+            acme = (place / "config.toml").read_text()
+            config.write(acme.replace("acme", "other"))
         noted, more = boot(root, place, RUN)
         hold(noted.get("folder") == "root:asana-backup 750", f"/etc/asana-backup: {noted.get('folder')}\n{more}")
         expect(noted, more, "first", Result="success", ExecMainStatus="3")
@@ -140,8 +146,9 @@ def run(root):
         hold(noted.get("repository") == "asana-backup", f"the repository is {noted.get('repository')}'s\n{more}")
         expect(noted, more, "timer", ActiveState="active", SubState="waiting")
         expect(noted, more, "refused", Result="exit-code", ExecMainStatus="12")
+        expect(noted, more, "third", Result="success")
         hold("canary" not in more, "the token is shown")
-    return "under a real systemd: a run with gaps is a success, a refused token is a failure with 12, the timer waits"
+    return "under a real systemd: a run with gaps is a success, each has its own token, a refused one is a failure with 12, the timer waits"
 
 
 def daemon(root):

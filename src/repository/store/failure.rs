@@ -1,6 +1,7 @@
 //! What to do about each failure of a store.
 //!
-//! Rule: the kind of the store's error decides, and where it says nothing, the I/O error below it. A server's answer is
+//! Rule: the kind of the store's error decides, and where it says nothing, the I/O error below it. Credentials that never
+//! worked are a setting; those that did, and have ended without others to follow, may come back. A server's answer is
 //! repeated in one line of bounded length; what signs a request is in none of them.
 
 use std::error::Error as _;
@@ -43,6 +44,31 @@ impl From<object_store::Error> for Error {
     }
 }
 
+/// The same, where it is known whether the store `has_worked` with our credentials before.
+pub(super) fn judged(cause: object_store::Error, has_worked: bool) -> Error {
+    if !(has_worked && is_of_credentials(&cause)) {
+        return cause.into();
+    }
+    Error::new(ErrorKind::Unavailable, plain(&cause))
+        .remedy("see why the credentials, which worked before, are not followed by others, then run again")
+}
+
+/// Whether nothing is wrong but that credentials have ended, or that nobody gives any.
+fn is_of_credentials(cause: &object_store::Error) -> bool {
+    use object_store::Error as Cause;
+    let says = |words: &[&str]| {
+        let text = plain(cause);
+        words.iter().any(|word| text.contains(word))
+    };
+    match cause {
+        Cause::Unauthenticated { .. } => true,
+        // What a policy denies stays denied.
+        Cause::PermissionDenied { .. } => says(ENDED),
+        Cause::Generic { .. } => says(ENDED) || says(NOT_GIVEN) || says(METADATA),
+        _ => false,
+    }
+}
+
 fn generic(cause: &object_store::Error) -> Error {
     let text = plain(cause);
     match io_kind(cause) {
@@ -76,23 +102,22 @@ const SETTINGS: &[(&[&str], &str)] = &[
     ),
     (&["InvalidStorageClass"], "set `storage_class` to one that this store has"),
     (&["<Code>KMS."], "see whether the key of `kms_key_id` is there, and may be used with these credentials"),
-    (
-        &[
-            "<Code>ExpiredToken",
-            "<Code>InvalidToken",
-            "<Code>InvalidIdentityToken",
-            "<Code>IDPRejectedClaim",
-            "<Code>AccessDenied",
-            "token file '",
-        ],
-        "check the role, its trust, and the token file that the environment names",
-    ),
-    // The address of the machine's own metadata, asked when no credentials are set.
-    (
-        &["169.254.169.254"],
-        "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile, or give this machine a role",
-    ),
+    (ENDED, OF_ROLES),
+    (NOT_GIVEN, OF_ROLES),
+    (METADATA, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile, or give this machine a role"),
 ];
+
+const OF_ROLES: &str = "check the role, its trust, and the token file that the environment names";
+
+/// What S3 says of credentials that are no longer good.
+const ENDED: &[&str] = &["<Code>ExpiredToken", "<Code>InvalidToken", "<Code>InvalidAccessKeyId"];
+
+/// What is said where a token service gives none. Where the store itself denies access, its client has a kind for it.
+const NOT_GIVEN: &[&str] =
+    &["<Code>InvalidIdentityToken", "<Code>IDPRejectedClaim", "<Code>AccessDenied", "token file '"];
+
+/// The address of the machine's own metadata, asked when no credentials are set.
+const METADATA: &[&str] = &["169.254.169.254"];
 
 /// The first I/O error among the causes of `error`.
 fn io_kind(error: &object_store::Error) -> Option<std::io::ErrorKind> {

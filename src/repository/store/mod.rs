@@ -6,14 +6,15 @@
 //!
 //! Rule: nothing is overwritten but a version hint, and the outcome of a write is never guessed. Whatever the answer to
 //! a put, the object is read back (of a part, its length): the same bytes mean it worked, others mean somebody else was
-//! there first, none mean to try again. Only a store that cannot be read leaves the question open: Unavailable, and the
-//! next run sees. A success that wrote nothing, an "is there already" to our own repeated request, and a refusal after the
-//! write are all of them answers that real servers and clients give.
+//! there first, none mean to try again, unless it was refused for good. Only a store that cannot be read leaves the
+//! question open: Unavailable, and the next run sees. A success that wrote nothing, an "is there already" to our own
+//! repeated request, and a refusal after the write are all of them answers that real servers and clients give.
 //! A crash leaves an object whole or absent: a bucket's puts are atomic, and a local file is written aside, synced, linked
 //! under its name, and its folder synced. A local crash may leave a file `<name>#<n>` behind, which no listing shows.
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use object_store::aws::AmazonS3Builder;
@@ -81,6 +82,8 @@ pub struct Store {
     of_parts: Attributes,
     /// What a folder has not.
     remote: Option<bucket::Remote>,
+    /// Whether it has taken our credentials since it was opened; clones know it too.
+    has_worked: Arc<AtomicBool>,
     allow_unfit: bool,
 }
 
@@ -121,6 +124,7 @@ impl Store {
             patience: Patience::default(),
             of_parts: Attributes::new(),
             remote: None,
+            has_worked: Arc::default(),
             allow_unfit: false,
         })
     }
@@ -161,6 +165,18 @@ impl Store {
     /// Whether a repository may begin here although the store gives one name twice.
     pub(super) fn allows_unfit(&self) -> bool {
         self.allow_unfit
+    }
+
+    /// An answer of the store, whose failures are judged by whether it has worked before.
+    fn told<T>(&self, answer: object_store::Result<T>) -> Result<T> {
+        use object_store::Error::{AlreadyExists, NotFound, Precondition};
+        match answer {
+            Ok(_) | Err(NotFound { .. } | AlreadyExists { .. } | Precondition { .. }) => {
+                self.has_worked.store(true, Ordering::Relaxed);
+                answer.map_err(Error::from)
+            }
+            Err(cause) => Err(failure::judged(cause, self.has_worked.load(Ordering::Relaxed))),
+        }
     }
 
     fn path(&self, key: &str) -> Result<Path> {

@@ -34,7 +34,8 @@ impl Store {
     }
 
     async fn get(&self, key: &str) -> Result<Bytes> {
-        Ok(self.objects.get(&self.path(key)?).await?.bytes().await?)
+        let found = self.told(self.objects.get(&self.path(key)?).await)?;
+        self.told(found.bytes().await)
     }
 
     /// The bytes of `key`, checked against the length and the digest it was written with.
@@ -57,8 +58,7 @@ impl Store {
         let path = self.path(key)?;
         // Not the crate's `get_ranges`: it reads gaps of up to 1 MiB along, more than most lookups need in all.
         let each = ranges.iter().map(|range| self.objects.get_range(&path, range.clone()));
-        let read: Result<Vec<Bytes>> =
-            stream::iter(each).buffered(RANGES_AT_ONCE).map_err(Error::from).try_collect().await;
+        let read = self.told(stream::iter(each).buffered(RANGES_AT_ONCE).try_collect::<Vec<_>>().await);
         let whole = |bytes: &[Bytes]| {
             bytes.iter().zip(ranges).all(|(bytes, range)| bytes.len() as u64 == range.end - range.start)
         };
@@ -78,24 +78,29 @@ impl Store {
     /// The bytes of `key`, if it is there.
     pub async fn try_read(&self, key: &str) -> Result<Option<Bytes>> {
         let doing = |error: Error| error.doing(format!("read {key}"));
-        match self.objects.get(&self.path(key)?).await {
-            Ok(found) => found.bytes().await.map(Some).map_err(|cause| doing(cause.into())),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(cause) => Err(doing(cause.into())),
-        }
+        let Some(found) = self.if_there(self.objects.get(&self.path(key)?).await).map_err(doing)? else {
+            return Ok(None);
+        };
+        self.told(found.bytes().await).map(Some).map_err(doing)
     }
 
     /// The length of `key`, which somebody relies on: its absence is Corrupt.
     pub async fn length(&self, key: &str) -> Result<u64> {
-        let meta = self.objects.head(&self.path(key)?).await;
-        meta.map(|meta| meta.size).map_err(|cause| Error::from(cause).doing(format!("look at {key}")))
+        let meta = self.told(self.objects.head(&self.path(key)?).await);
+        meta.map(|meta| meta.size).map_err(|error| error.doing(format!("look at {key}")))
     }
 
     pub(super) async fn try_length(&self, key: &str) -> Result<Option<u64>> {
-        match self.objects.head(&self.path(key)?).await {
-            Ok(meta) => Ok(Some(meta.size)),
-            Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(cause) => Err(Error::from(cause).doing(format!("look at {key}"))),
+        let meta = self.if_there(self.objects.head(&self.path(key)?).await);
+        meta.map(|meta| meta.map(|meta| meta.size)).map_err(|error| error.doing(format!("look at {key}")))
+    }
+
+    /// What the store answered, if it is not that nothing is there.
+    fn if_there<T>(&self, answer: object_store::Result<T>) -> Result<Option<T>> {
+        let is_absent = matches!(answer, Err(object_store::Error::NotFound { .. }));
+        match self.told(answer) {
+            Err(_) if is_absent => Ok(None),
+            answer => answer.map(Some),
         }
     }
 
@@ -121,7 +126,7 @@ impl Store {
             Err(object_store::Error::NotFound { source, .. }) => {
                 Err(doing(Error::new(ErrorKind::Config, format!("the store is not there: {source}"))))
             }
-            other => other.map_err(|cause| doing(cause.into())),
+            other => self.told(other).map_err(doing),
         }?;
         let skip = if self.prefix.as_ref().is_empty() { 0 } else { self.prefix.as_ref().len() + 1 };
         let key_of = |location: &Path| location.as_ref().get(skip..).map(str::to_owned);

@@ -66,6 +66,10 @@ pub(in crate::repository) enum Flaw {
     Repeated,
     /// It overwrites, whatever it was told.
     Careless,
+    /// It looks whether something is there, and writes a moment later.
+    Hasty,
+    /// It is refused, because the credentials have ended.
+    Expired,
     /// Nothing.
     None,
 }
@@ -112,6 +116,18 @@ impl ObjectStore for Flawed {
                     self.inner.put_opts(at, payload, how).await
                 }
                 Some(Flaw::Careless) => self.inner.put_opts(at, payload, PutOptions::default()).await,
+                Some(Flaw::Hasty) => {
+                    let found = self.inner.head(at).await;
+                    tokio::task::yield_now().await;
+                    match found {
+                        Ok(_) => self.inner.put_opts(at, payload, how).await,
+                        Err(_) => self.inner.put_opts(at, payload, PutOptions::default()).await,
+                    }
+                }
+                Some(Flaw::Expired) => Err(object_store::Error::Generic {
+                    store: "flawed",
+                    source: "400: <Error><Code>ExpiredToken</Code></Error>".into(),
+                }),
                 Some(Flaw::None) | None => self.inner.put_opts(at, payload, how).await,
             }
         })
@@ -276,6 +292,20 @@ fn a_place_that_makes_no_sense_is_refused() {
         let error = Store::open(url, &StoreSettings::default()).expect_err(url);
         assert_eq!(error.kind(), ErrorKind::Config, "{url}: {error}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_worked_before_may_do_so_again() {
+    let fresh = flawed(&memory(), &[Flaw::Expired]);
+    assert_eq!(fresh.create("a", bytes("x")).await.expect_err("refused").kind(), ErrorKind::Config);
+    let store = flawed(&memory(), &[Flaw::None, Flaw::Expired]);
+    store.create("a", bytes("x")).await.expect("created");
+    store.clone().create("b", bytes("x")).await.expect("tried again");
+    let store = flawed(&memory(), &[Flaw::Expired; 9]);
+    assert_eq!(store.try_read("a").await.expect("answered"), None);
+    let error = store.create("a", bytes("x")).await.expect_err("for good");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error}");
+    assert!(error.remedy_text().is_some_and(|remedy| remedy.contains("credentials")), "{error:?}");
 }
 
 #[test]

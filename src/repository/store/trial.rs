@@ -12,16 +12,27 @@ use super::network::Instead;
 use crate::error::{ErrorKind, Result};
 use crate::repository::keys::Key;
 
-/// How the store's client tells of an answer of 400, for which it has no kind.
+/// How the store's client tells of an answer of 4xx; it has no kind for most of them.
 const REFUSED: &str = "status code: 4";
 
+/// How S3 says that a body is not what was signed or checksummed. (Amazon S3, "Error responses", read 2026-11: the first
+/// four. SeaweedFS, R2 and Ceph answer with one of them too.)
+const ALTERED: &[&str] = &[
+    "<Code>BadDigest<",
+    "<Code>InvalidDigest<",
+    "<Code>XAmzContentSHA256Mismatch<",
+    "<Code>XAmzContentChecksumMismatch<",
+];
+
 /// What became of an attempt that a careful store refuses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::repository) enum Attempt {
     /// It was refused.
     Refused,
     /// It took effect.
     Allowed,
+    /// It took no effect, and for what reason is not known: what was answered.
+    Unclear(String),
 }
 
 impl Store {
@@ -51,15 +62,9 @@ impl Store {
         extensions.insert(Instead(sent));
         let how = PutOptions { mode: PutMode::Create, extensions, ..PutOptions::default() };
         let put = self.put(&key.to_string(), signed, how).await;
-        match (put, self.try_read(&key.to_string()).await?) {
-            (_, Some(_)) => Ok(Attempt::Allowed),
-            // That nothing is there proves a refusal only where there was an answer.
-            (Err(lost), None)
-                if lost.kind() == ErrorKind::Unavailable && !lost.to_string().contains(REFUSED) =>
-            {
-                Err(lost)
-            }
-            (_, None) => Ok(Attempt::Refused),
+        match self.try_read(&key.to_string()).await? {
+            Some(_) => Ok(Attempt::Allowed),
+            None => unwritten(put),
         }
     }
 
@@ -71,7 +76,7 @@ impl Store {
     /// Deletes a probe.
     pub(in crate::repository) async fn delete_probe(&self, key: &Key) -> Result<Attempt> {
         let deleted = self.objects.delete(&self.path(&key.to_string())?).await;
-        attempt(deleted.map_err(Into::into))
+        attempt(self.told(deleted))
     }
 }
 
@@ -80,5 +85,60 @@ fn attempt(outcome: Result<()>) -> Result<Attempt> {
         Ok(()) => Ok(Attempt::Allowed),
         Err(error) if error.kind() == ErrorKind::Config => Ok(Attempt::Refused),
         Err(error) => Err(error),
+    }
+}
+
+/// What it means that an altered body is not there.
+fn unwritten(put: Result<()>) -> Result<Attempt> {
+    let Err(failure) = put else {
+        return Ok(Attempt::Unclear("the store says it is written, and nothing is there".to_owned()));
+    };
+    let said = failure.to_string();
+    let of_a_checksum = said.contains("<Code>InvalidRequest<") && said.to_lowercase().contains("checksum");
+    if of_a_checksum || ALTERED.iter().any(|code| said.contains(code)) {
+        return Ok(Attempt::Refused);
+    }
+    // That nothing is there says something only where there was an answer.
+    if failure.kind() == ErrorKind::Unavailable && !said.contains(REFUSED) {
+        return Err(failure);
+    }
+    Ok(Attempt::Unclear(said))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Error;
+
+    #[test]
+    fn only_a_word_of_the_checksum_proves_that_it_is_checked() {
+        let answer = |status: u16, code: &str, message: &str| {
+            let body = format!("<Error><Code>{code}</Code><Message>{message}</Message></Error>");
+            let source = format!("Server returned non-2xx status code: {status} As Told: {body}").into();
+            let path = String::new();
+            let refused = match status {
+                403 => object_store::Error::PermissionDenied { path, source },
+                _ => object_store::Error::Generic { store: "S3", source },
+            };
+            unwritten(Err(Error::from(refused)))
+        };
+        for code in ["BadDigest", "InvalidDigest", "XAmzContentSHA256Mismatch", "XAmzContentChecksumMismatch"]
+        {
+            assert_eq!(answer(400, code, "").expect(code), Attempt::Refused);
+        }
+        let checksum = "Value for x-amz-checksum-sha256 header is invalid.";
+        assert_eq!(answer(400, "InvalidRequest", checksum).expect("answered"), Attempt::Refused);
+        for (status, code) in [
+            (400, "InvalidRequest"),
+            (403, "AccessDenied"),
+            (400, "ExpiredToken"),
+            (411, "MissingContentLength"),
+            (400, "InvalidStorageClass"),
+        ] {
+            let Attempt::Unclear(said) = answer(status, code, "").expect(code) else { panic!("{code}") };
+            assert!(said.contains(code) && said.contains(&status.to_string()), "{said}");
+        }
+        assert!(matches!(unwritten(Ok(())), Ok(Attempt::Unclear(_))));
+        answer(503, "SlowDown", "").expect_err("no answer to the question");
     }
 }

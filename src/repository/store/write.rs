@@ -61,21 +61,18 @@ impl Store {
         let mut attempt = 1;
         loop {
             let put = self.put(key, bytes, self.creating(sort)).await;
-            match &put {
-                Ok(()) if matches!(trust, Trust::Success) => return Ok(()),
-                Err(failure) if matches!(failure.kind(), ErrorKind::Config | ErrorKind::Unfit) => {
-                    return put.map_err(doing);
-                }
-                _ => {}
+            if put.is_ok() && matches!(trust, Trust::Success) {
+                return Ok(());
             }
-            let there = match self.is_there(key, bytes, sort).await {
-                Ok(true) => return Ok(()),
-                Ok(false) => Ok(()),
-                Err(unread) if unread.kind() == ErrorKind::Unavailable => Err(unread),
-                Err(verdict) => return Err(doing(verdict)),
-            };
-            if attempt == ATTEMPTS {
-                return Err(doing(unsettled(put, there)));
+            // Also after a refusal: the client may have written it in a try whose answer it did not pass on.
+            match (put, self.is_there(key, bytes, sort).await) {
+                (_, Ok(true)) => return Ok(()),
+                (_, Err(taken)) if matches!(taken.kind(), ErrorKind::Conflict | ErrorKind::Corrupt) => {
+                    return Err(doing(taken));
+                }
+                (Err(lasting), _) | (_, Err(lasting)) if is_lasting(&lasting) => return Err(doing(lasting)),
+                (put, there) if attempt == ATTEMPTS => return Err(doing(unsettled(put, there.map(drop)))),
+                _ => {}
             }
             self.pause(attempt).await;
             attempt += 1;
@@ -132,15 +129,19 @@ impl Store {
     /// Puts `key` once: what comes of it is the server's word.
     pub(super) async fn put(&self, key: &str, bytes: &Bytes, how: PutOptions) -> Result<()> {
         match self.objects.put_opts(&self.path(key)?, PutPayload::from(bytes.clone()), how).await {
-            Ok(_) => Ok(()),
             // A put needs nothing to be there but the bucket.
             Err(object_store::Error::NotFound { source, .. }) => {
                 Err(Error::new(ErrorKind::Config, format!("the store is not there: {source}"))
                     .remedy("create the bucket, or correct the repository's URL"))
             }
-            Err(cause) => Err(cause.into()),
+            answer => self.told(answer).map(drop),
         }
     }
+}
+
+/// Whether trying again mends nothing.
+fn is_lasting(failure: &Error) -> bool {
+    matches!(failure.kind(), ErrorKind::Config | ErrorKind::Unfit)
 }
 
 /// What is left when every try to write failed, and reading back showed nothing, or failed too.

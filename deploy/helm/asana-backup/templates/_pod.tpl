@@ -1,4 +1,4 @@
-{{/* The pod, the same for every workload but for what it is told to do: dict "root" $ "args" list "holder" "". */}}
+{{/* The pod, the same for every workload but for what it is told to do: dict "root" $ "args" list "daemon" false. */}}
 
 {{- define "asana-backup.labels" -}}
 app.kubernetes.io/name: asana-backup
@@ -26,6 +26,7 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 
 {{/* From the table of exit codes: what trying again cannot mend fails at once; a drained node counts for nothing. */}}
 {{- define "asana-backup.failures" -}}
+podReplacementPolicy: Failed
 podFailurePolicy:
   rules:
     - action: {{ . }}
@@ -47,7 +48,7 @@ podFailurePolicy:
 
 {{- define "asana-backup.template" -}}
 {{- $root := .root }}
-{{- $daemon := eq .holder "daemon" }}
+{{- $daemon := .daemon }}
 metadata:
   labels:
     {{- include "asana-backup.labels" $root | nindent 4 }}
@@ -85,9 +86,24 @@ spec:
       env:
         - name: TMPDIR
           value: /spool
-        {{- with .holder }}
+        {{- if $daemon }}
+        # A container that is started anew in the same pod takes over at once.
         - name: ASANA_BACKUP_HOLDER
-          value: {{ . }}
+          valueFrom:
+            fieldRef:
+              fieldPath: metadata.name
+        {{- else }}
+        # The next attempt of the same Job takes over at once; another Job finds the claim held.
+        - name: JOB
+          valueFrom:
+            fieldRef:
+              fieldPath: metadata.labels['batch.kubernetes.io/job-name']
+        - name: JOB_UID
+          valueFrom:
+            fieldRef:
+              fieldPath: metadata.labels['batch.kubernetes.io/controller-uid']
+        - name: ASANA_BACKUP_HOLDER
+          value: $(JOB)/$(JOB_UID)
         {{- end }}
         {{- with $root.Values.env }}
         {{- toYaml . | nindent 8 }}
