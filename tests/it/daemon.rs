@@ -52,6 +52,8 @@ pub(crate) fn settings(zone: &str, worlds: &[(&str, &World)]) -> Chosen {
     let mut config = Config::default();
     config.schedule.timezone = zone.to_owned();
     config.schedule.jitter_seconds = 0;
+    // Worlds of one seed are alike to the locks of this machine: each test, on its thread, is a holder of its own.
+    config.run.holder = Some(format!("{}-{:?}", std::process::id(), std::thread::current().id()));
     let organization = |world: &World, name: &str| Organization::new(&world.simulator.organization(), name);
     let chosen = worlds.iter().map(|(name, world)| ((*name).to_owned(), organization(world, name))).collect();
     (config, chosen)

@@ -142,7 +142,8 @@ fn a_daemon_whose_settings_are_unusable_does_not_start() {
     ] {
         std::fs::write(&config, settings(&wrong)).expect("writable");
         let mut command = program();
-        let said = ends(&command.args(["daemon", "--config"]).arg(&config).output().expect("it runs"), 10);
+        command.args(["daemon", "--config"]).arg(&config).arg("--state").arg(config.with_file_name("state"));
+        let said = ends(&command.output().expect("it runs"), 10);
         assert!(said.contains(named) && said.contains("remedy"), "{said}");
     }
 }

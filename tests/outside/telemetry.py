@@ -209,7 +209,7 @@ def nobody_listens(watched):
     slowest = 0.0
     with listening(hang=True) as hangs, listening(status=500) as refuses:
         for url in (f"http://127.0.0.1:{dead}", refuses.url, hangs.url):
-            tables = f'[metrics]\ntextfile = "/nonexistent/file.prom"\npushgateway_url = "{url}"\n'
+            tables = f'[metrics]\ntextfile = "{watched.place}/missing/file.prom"\npushgateway_url = "{url}"\n'
             watched.set(tables, heartbeat=f"{url}/ping/abc")
             began = time.monotonic()
             log = watched.run("run", OTEL_EXPORTER_OTLP_ENDPOINT=url)
