@@ -267,7 +267,10 @@ def plant(cage, store, place):
     search.look_below(cage.folders["tmp"], "temporary files")
     hold(len(search.hits) == 1, f"planted in one temporary file, and found in {search.hits}")
     # A process whose argument is a canary is seen as one.
-    process = subprocess.Popen(["sh", "-c", "read _", "sh", token], stdin=subprocess.PIPE)
+    speaks = ["sh", "-c", "echo; read _", "sh", token]
+    process = subprocess.Popen(speaks, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    # Before it speaks, the system may not show its arguments yet.
+    process.stdout.readline()
     search = Search()
     search.look("arguments", Path(f"/proc/{process.pid}/cmdline").read_bytes())
     process.communicate()
