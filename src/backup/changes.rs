@@ -92,7 +92,7 @@ pub(super) async fn listen(work: &mut Work<'_>, walked: bool) -> Result<()> {
     }
     let organization: Box<str> = work.walk.organization().into();
     let (lost, opened) = work.walk.take_deaf();
-    let everything = work.planned.as_ref().is_some_and(|planned| planned.everything.is_some());
+    let everything = work.walks_everything();
     // A stream that was opened before everything was walked has missed nothing.
     if lost.contains(&organization) || (opened.contains(&organization) && !everything) {
         tracing::warn!(
@@ -129,7 +129,7 @@ pub(super) async fn modified_units(
     work: &mut Work<'_>,
     since: chrono::DateTime<chrono::Utc>,
 ) -> Result<Vec<Unit>> {
-    let everything = work.planned.as_ref().is_some_and(|planned| planned.everything.is_some());
+    let everything = work.walks_everything();
     let tasks = resources::named("tasks");
     let mut units = Vec::new();
     for above in resources::ALL.iter().copied() {
@@ -178,8 +178,8 @@ impl Work<'_> {
     /// The moment from which changes are asked for: a while before the last run began, since clocks differ, and an index
     /// lags.
     fn since(&self) -> chrono::DateTime<chrono::Utc> {
-        let everything = self.planned.as_ref().is_some_and(|planned| planned.everything.is_some());
-        let base = self.base.as_ref().filter(|_| !everything).map(|base| base.snapshot.changed_until);
+        let base =
+            self.base.as_ref().filter(|_| !self.walks_everything()).map(|base| base.snapshot.changed_until);
         base.unwrap_or(self.started_at) - crawl::OVERLAP
     }
 }

@@ -127,7 +127,7 @@ async fn settle(work: &mut Work<'_>) -> Result<()> {
 /// Settles what is missing. That may take so long that the streams are listened to meanwhile: what they told then would
 /// be lost with the next token.
 async fn settle_absent(work: &mut Work<'_>) -> Result<()> {
-    let walked = work.planned.as_ref().is_some_and(Planned::walks);
+    let walked = work.walks();
     for _ in 0..ROUNDS {
         removal::settle(work).await?;
         if !work.walk.has_heard() {
@@ -142,7 +142,7 @@ async fn settle_absent(work: &mut Work<'_>) -> Result<()> {
 async fn ask_gaps_again(work: &mut Work<'_>) -> Result<()> {
     let mut units = work.gaps.unasked(work.opened_at);
     units.retain(|unit| work.walk.scope().reads(unit.resource));
-    if !work.planned.as_ref().is_some_and(Planned::walks) {
+    if !work.walks() {
         units.truncate(GAPS_ASKED);
     }
     work.want(units).await?;

@@ -7,6 +7,7 @@ use chrono::Duration;
 
 use crate::asana::Refusal;
 use crate::backup::changes::{PROJECT_EVENTS, WORKSPACE_EVENTS, poll};
+use crate::backup::journal::Planned;
 use crate::backup::work::Work;
 use crate::backup::{self, Run};
 use crate::crawl::plan::{Facts, Walked};
@@ -142,6 +143,16 @@ async fn may_hear_projects(work: &mut Work<'_>, base: Option<&Snapshot>, walks: 
 }
 
 impl Work<'_> {
+    /// Whether the run walks at all. Before it has planned, it walks nothing.
+    pub(super) fn walks(&self) -> bool {
+        self.planned.as_ref().is_some_and(Planned::walks)
+    }
+
+    /// Whether it walks everything.
+    pub(super) fn walks_everything(&self) -> bool {
+        self.planned.as_ref().is_some_and(|planned| planned.everything.is_some())
+    }
+
     /// Notes what the probe of a lane answered; says whether it is allowed.
     fn probed(&mut self, lane: &str, answer: String) -> Result<bool> {
         let allowed = answer == "allowed";

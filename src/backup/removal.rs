@@ -7,7 +7,6 @@
 
 use std::collections::{BTreeSet, HashSet};
 
-use crate::backup::journal::Planned;
 use crate::backup::stage::Missing;
 use crate::backup::work::Work;
 use crate::crawl::{Unit, Why};
@@ -17,7 +16,7 @@ use crate::resources::{self, Below, Resource};
 /// Settles every missing row, parents before what hangs below them.
 pub(super) async fn settle(work: &mut Work<'_>) -> Result<()> {
     // Whoever walks nothing has no use for what only helps to find records below what is there still.
-    let walks = work.planned.as_ref().is_some_and(Planned::walks);
+    let walks = work.walks();
     let why = if walks { Why::Missing } else { Why::Changed };
     for resource in resources::ALL.iter().copied() {
         if !work.walk.scope().keeps(resource) {

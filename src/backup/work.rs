@@ -460,7 +460,7 @@ impl<'a> Work<'a> {
     /// The single questions for what is referred to and lacking.
     async fn referred(&mut self) -> Result<Vec<Unit>> {
         let referred = self.walk.take_referred();
-        let everything = self.planned.as_ref().is_some_and(|planned| planned.everything.is_some());
+        let everything = self.walks_everything();
         let mut units = Vec::new();
         for chunk in referred.chunk_by(|(one, _), (other, _)| one == other) {
             let resource = chunk[0].0;

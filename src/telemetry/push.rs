@@ -4,6 +4,8 @@
 //! Each organization is a group of its own. Its counters are those of this process, for the gateway keeps no sums. A name
 //! that no path can carry, as one with a slash, goes in base64, as the gateway's README says ("URL", read 2026-11).
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE;
 use url::Url;
 
 use crate::telemetry::metrics::Sample;
@@ -28,7 +30,7 @@ fn group(gateway: &Url, organization: &str) -> Url {
         path.pop_if_empty().extend(["metrics", "job", "asana_backup"]);
         // The gateway takes an escaped slash for a slash, and addresses leave out dots that stand alone.
         if organization.contains('/') || matches!(organization, "" | "." | "..") {
-            path.extend(["organization@base64", &base64(organization)]);
+            path.extend(["organization@base64", &as_group(organization)]);
         } else {
             path.extend(["organization", organization]);
         }
@@ -36,21 +38,9 @@ fn group(gateway: &Url, organization: &str) -> Url {
     url
 }
 
-/// The URL-safe base64 of RFC 4648, section 5, with its padding; one `=` stands for no text at all, as the gateway has it.
-fn base64(text: &str) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    if text.is_empty() {
-        return "=".to_owned();
-    }
-    let of_three = |three: &[u8]| {
-        let bits = (0..3).fold(0, |bits, at| bits << 8 | usize::from(three.get(at).copied().unwrap_or(0)));
-        let count = three.len();
-        (0..4).map(move |at| {
-            // Of n bytes the first n + 1 digits say something.
-            if at <= count { char::from(DIGITS[bits >> (18 - 6 * at) & 63]) } else { '=' }
-        })
-    };
-    text.as_bytes().chunks(3).flat_map(of_three).collect()
+/// A name in URL-safe base64; one `=` stands for no name at all, as the gateway has it.
+fn as_group(name: &str) -> String {
+    if name.is_empty() { "=".to_owned() } else { URL_SAFE.encode(name) }
 }
 
 #[cfg(test)]

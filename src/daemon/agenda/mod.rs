@@ -170,12 +170,10 @@ impl Agenda {
     /// Notes what the repository says of earlier jobs.
     pub(super) fn note(&mut self, last: Last) {
         // A run that has not finished goes on at once.
-        if let Some(at) = last.backup.filter(|_| !last.unfinished) {
-            let began = self.began.entry(Kind::Backup).or_insert(at);
-            *began = at.max(*began);
-        }
-        if let Some(at) = last.reconcile {
-            let began = self.began.entry(Kind::Reconcile).or_insert(at);
+        let finished = last.backup.filter(|_| !last.unfinished);
+        for (kind, at) in [(Kind::Backup, finished), (Kind::Reconcile, last.reconcile)] {
+            let Some(at) = at else { continue };
+            let began = self.began.entry(kind).or_insert(at);
             *began = at.max(*began);
         }
         for (kind, at) in [(Kind::Backup, last.backup), (Kind::Reconcile, last.reconcile)] {
