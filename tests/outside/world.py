@@ -10,6 +10,7 @@ import contextlib
 import importlib
 import json
 import os
+import random
 import select
 import shutil
 import signal
@@ -66,14 +67,19 @@ def program():
 
 
 def free_ports(count):
-    """Ports that nobody listens on. Held together while they are drawn, so that they differ."""
+    """Ports that nobody listens on, of those below what the kernel gives away by itself: nobody takes one meanwhile."""
     held = []
     try:
-        while len(held) < count:
+        for port in random.SystemRandom().sample(range(15_000, 32_000), 1_000):
             sock = socket.socket()
-            sock.bind(("127.0.0.1", 0))
-            held.append(sock)
-        return [sock.getsockname()[1] for sock in held]
+            try:
+                sock.bind(("127.0.0.1", port))
+                held.append(sock)
+            except OSError:
+                sock.close()
+            if len(held) == count:
+                return [sock.getsockname()[1] for sock in held]
+        raise AssertionError("there are no free ports")
     finally:
         for sock in held:
             sock.close()
