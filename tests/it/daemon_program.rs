@@ -122,11 +122,11 @@ fn a_daemon_makes_up_for_what_was_missed_reads_its_settings_again_and_stops_in_f
     daemon.hears("STATUS=idle");
     assert_eq!(status("acme")["snapshot"], Value::from(2));
 
-    let asked_at = Instant::now();
     daemon.signal("TERM");
+    let asked_at = Instant::now();
     daemon.hears("STOPPING=1\nEXTEND_TIMEOUT_USEC=");
     assert_eq!(daemon.process.wait().expect("it ends").code(), Some(0));
-    assert!(asked_at.elapsed() < Duration::from_secs(6), "it took {:?}", asked_at.elapsed());
+    assert!(asked_at.elapsed() < Duration::from_secs(8), "it took {:?}", asked_at.elapsed());
     let log = std::fs::read_to_string(home.join("log")).expect("a log");
     assert!(log.contains("requests_per_hour") && !log.contains(TOKEN), "{log}");
     assert!(log.contains("\"organization\":\"umbrella\""), "{log}");

@@ -203,7 +203,7 @@ def succeed(cage, token_file, world):
             world.advance(20)
         cage.run(arguments, codes)
     for verb in SERVERS:
-        cage.run([verb], (0,), patience=SOON, serves=True)
+        cage.run([verb], (0,), patience=5 * SOON, serves=True)
 
     def rotate(process):
         aside = token_file.with_suffix(".new")

@@ -24,7 +24,7 @@ KUBERNETES = ROOT / "deploy" / "kubernetes"
 CHART = ROOT / "deploy" / "helm" / "asana-backup"
 EXPOSURE = 12
 """In tenths, as `--threshold` takes it."""
-PATIENCE = 60
+PATIENCE = 300
 
 
 def said(command, **more):

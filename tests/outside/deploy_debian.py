@@ -33,7 +33,7 @@ MODES = {
 
 def check():
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    ran = subprocess.run([ROOT / "deploy/debian/build", "dev"], capture_output=True, text=True, timeout=240)
+    ran = subprocess.run([ROOT / "deploy/debian/build", "dev"], capture_output=True, text=True, timeout=1500)
     hold(ran.returncode == 0, f"deploy/debian/build dev:\n{ran.stdout}{ran.stderr}")
     made = sorted((target / "debian").glob("asana-backup_*.deb"), key=lambda path: path.stat().st_mtime)
     hold(made, "no package was made")

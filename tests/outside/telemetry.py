@@ -9,6 +9,7 @@ and the alerts against their tests.
 
 import argparse
 import contextlib
+import http.client
 import http.server
 import json
 import os
@@ -22,7 +23,7 @@ import time
 import urllib.parse
 from pathlib import Path
 
-from world import PATIENCE, Store, fetch, folder, free_ports, hold, program, run_check, settings, simulator, start_program, stop
+from world import PATIENCE, Broken, Store, fetch, folder, free_ports, hold, program, run_check, settings, simulator, start_program, stop
 
 DEPLOY = Path(__file__).resolve().parent.parent.parent / "deploy"
 TOKEN = "canary-token-that-nobody-may-see"
@@ -178,12 +179,23 @@ def file_and_push(watched):
         judged(watched.textfile.read_text())
 
 
+def patiently(part, watched):
+    """A deadline of the program itself may pass because the machine is busy, but not three times in a row."""
+    for again in (True, True, False):
+        try:
+            return part(watched)
+        except Broken:
+            if not again:
+                raise
+
+
 def pings(watched):
     """Start, success and failure arrive, in order, with one run id each, and no secret."""
     with listening() as monitor:
         watched.set(heartbeat=f"{monitor.url}/ping/abc?create=1")
-        watched.run("run")
         token = watched.place / "token"
+        token.write_text(TOKEN)
+        watched.run("run")
         token.write_text("another-word")
         watched.run("run", code=12)
         token.write_text(TOKEN)
@@ -211,9 +223,13 @@ def nobody_listens(watched):
         for url in (f"http://127.0.0.1:{dead}", refuses.url, hangs.url):
             tables = f'[metrics]\ntextfile = "{watched.place}/missing/file.prom"\npushgateway_url = "{url}"\n'
             watched.set(tables, heartbeat=f"{url}/ping/abc")
-            began = time.monotonic()
-            log = watched.run("run", OTEL_EXPORTER_OTLP_ENDPOINT=url)
-            took = time.monotonic() - began - usual
+            # The machine may hold up one run; a listener would hold up each.
+            for _ in range(3):
+                began = time.monotonic()
+                log = watched.run("run", OTEL_EXPORTER_OTLP_ENDPOINT=url)
+                took = time.monotonic() - began - usual
+                if took < DELAY:
+                    break
             slowest = max(slowest, took)
             hold(took < DELAY, f"a listener holds a run up for {took:.1f} s")
             for said in ("heartbeat ping", "metrics not pushed", "metrics not written"):
@@ -301,7 +317,8 @@ def journal(watched):
         finally:
             path.unlink(missing_ok=True)
             for parent in made:
-                parent.rmdir()
+                with contextlib.suppress(OSError):
+                    parent.rmdir()
     ended = next(line for line in lines if line.get("MESSAGE") == "backup ends")
     expected = {"ORGANIZATION": "acme", "EXIT_CODE": "0", "PRIORITY": "6", "SYSLOG_IDENTIFIER": "asana-backup"}
     hold(expected.items() <= ended.items(), f"the journal's last line is {ended}")
@@ -315,7 +332,7 @@ def wait_for(url, headers=None, status=200):
             answer = fetch(url, headers)
             if answer.status == status:
                 return answer
-        except OSError:
+        except (OSError, http.client.HTTPException):
             pass
         hold(time.monotonic() < until, f"{url} does not answer {status}")
         time.sleep(0.1)
@@ -351,7 +368,7 @@ def daemon(watched):
             hold(secret not in metrics + json.dumps(status), "the status server tells a secret")
         said = scraped(watched.place, port, other, token) if shutil.which("prometheus") else "no prometheus"
         process.send_signal(signal.SIGTERM)
-        hold(process.wait(timeout=30) == 0, f"the daemon ends with {process.returncode}")
+        hold(process.wait(timeout=PATIENCE) == 0, f"the daemon ends with {process.returncode}")
         return said
     finally:
         stop(process)
@@ -378,7 +395,7 @@ def scraped(place, port, other, token):
         query = urllib.parse.urlencode({"query": "asana_backup_snapshot_number"})
         until = time.monotonic() + PATIENCE
         while True:
-            with contextlib.suppress(OSError, ValueError, KeyError):
+            with contextlib.suppress(OSError, ValueError, KeyError, http.client.HTTPException):
                 found = fetch(f"http://127.0.0.1:{other}/api/v1/query?{query}").json["data"]["result"]
                 if found:
                     hold(found[0]["metric"]["organization"] == "acme", f"Prometheus has {found}")
@@ -409,8 +426,8 @@ def check():
     with folder() as place, simulator("tiny", token=TOKEN) as world:
         watched = Watched(world, place)
         file_and_push(watched)
-        pings(watched)
-        spans(watched)
+        patiently(pings, watched)
+        patiently(spans, watched)
         said.append(f"{logs(watched)} lines of log without a secret")
         said.append(journal(watched))
         said.append(f"nobody listens: {nobody_listens(watched):.1f} s longer")

@@ -33,7 +33,7 @@ pub(in crate::repository) fn s3(endpoint: &str) -> Store {
     let patience = Patience {
         pause: Duration::from_millis(1),
         request: Duration::from_millis(400),
-        repeat: Duration::from_secs(5),
+        repeat: Duration::from_secs(60),
         first: Duration::from_millis(1),
         longest: Duration::from_millis(2),
     };
