@@ -282,6 +282,8 @@ def prove(place, store):
     token = CANARIES["the Asana token"]
     with simulator("tiny", token=token, more=("--search-lag", "0", "--latency", "5")) as world:
         environment = settings(world, store, place)
+        config, [port] = Path(environment["ASANA_BACKUP_CONFIG"]), free_ports(1)
+        config.write_text(f'{config.read_text()}[status]\nlisten = "127.0.0.1:{port}"\n')
         token_file = place / "token"
         cage = Cage(place, environment)
         succeed(cage, token_file, world)
