@@ -12,6 +12,8 @@ use http::StatusCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::error::{Error, ErrorKind};
+
 /// Longest phrase of a refusal, in characters: it comes from outside and is stored in gaps.
 const PHRASE_CHARACTERS: usize = 300;
 /// Longest token that says where a listing or an event stream goes on, in bytes: it is kept, and sent back. Asana's have
@@ -89,6 +91,15 @@ impl Refusal {
         let (phrase, help) = (plain(&said.unwrap_or_else(name)), help.as_deref().map(plain));
         let sync = sync.filter(|sync| (1..=LONGEST_TOKEN).contains(&sync.len()));
         Self { status: status.as_u16(), phrase, help, sync }
+    }
+
+    /// The error of what nothing can be read without, where Asana's address redirects.
+    #[must_use]
+    pub fn redirected(&self) -> Option<Error> {
+        (300..400).contains(&self.status).then(|| {
+            Error::new(ErrorKind::Config, format!("Asana's address {}", self.phrase))
+                .remedy("use the address of the API itself, and no proxy that redirects")
+        })
     }
 
     /// Whether Asana says that this was too much to ask for at once.

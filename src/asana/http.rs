@@ -228,7 +228,7 @@ impl Course<'_> {
                 Ok(self.answered(Reply::TooMuch(refusal())))
             }
             Verdict::Refused => Ok(self.answered(Reply::Refused(refusal()))),
-            Verdict::Redirected => Err(redirected(&whole.headers)),
+            Verdict::Redirected => Ok(self.redirected(whole.status, &whole.headers)),
             Verdict::Denied => Ok(self.denied(refusal(), whole.token)),
             Verdict::Throttled(wait) => self.throttled(permit, refusal(), wait),
             Verdict::Failed(wait) => {
@@ -250,6 +250,13 @@ impl Course<'_> {
             );
         }
         Step::Done(reply)
+    }
+
+    /// Nothing is read elsewhere, and asking again would not help: it counts as no answer.
+    fn redirected<T>(&self, status: StatusCode, headers: &HeaderMap) -> Step<T> {
+        self.inner.books.open().unreadable_in_a_row += 1;
+        let phrase = format!("redirects to {}, where the token must not go", elsewhere(headers));
+        Step::Done(Reply::Refused(Refusal { status: status.as_u16(), phrase, help: None, sync: None }))
     }
 
     fn failed<T>(&mut self, refusal: Refusal, heavy: bool, at_least: Option<Duration>) -> Step<T> {
@@ -339,12 +346,10 @@ fn denied(refusal: &Refusal) -> Error {
         .remedy("put a valid token where the settings say; the program reads it again by itself")
 }
 
-fn redirected(headers: &HeaderMap) -> Error {
-    // Only the origin: the rest of the address may hold a secret.
+/// Where a redirect points to. Only the origin: the rest of the address may hold a secret.
+fn elsewhere(headers: &HeaderMap) -> String {
     let named = headers.get(LOCATION).and_then(|to| to.to_str().ok()).and_then(|to| Url::parse(to).ok());
-    let to = named.map_or_else(|| "another address".to_owned(), |to| to.origin().ascii_serialization());
-    Error::new(ErrorKind::Config, format!("Asana's address redirects to {to}, where the token must not go"))
-        .remedy("use the address of the API itself, and no proxy that redirects")
+    named.map_or_else(|| "another address".to_owned(), |to| to.origin().ascii_serialization())
 }
 
 #[cfg(test)]

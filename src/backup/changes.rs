@@ -28,10 +28,14 @@ pub(super) async fn changes(work: &mut Work<'_>) -> Result<()> {
     work.run.progress.doing("read what changed");
     let planned = work.planned.clone().expect("a run plans first");
     let walked = planned.walks();
-    if !had_caught_up {
-        let first = unlisted(work, &planned).await?;
+    let had_begun = work.walk.phase() >= Some(Phase::Changes);
+    if !had_begun {
+        let first = unlisted(work, &planned);
         work.begin(Phase::Changes, first).await?;
     }
+    // Accepted since the run began, or before: no earlier word says which of the two.
+    let held = removal::held_units(work).await?;
+    work.want(held).await?;
     work.drain().await?;
     match planned.changes {
         Source::WorkspaceEvents => listen(work, walked).await,
@@ -50,8 +54,8 @@ pub(super) async fn changes(work: &mut Work<'_>) -> Result<()> {
 }
 
 /// What no stream tells of, and what a walk may have missed.
-async fn unlisted(work: &mut Work<'_>, planned: &Planned) -> Result<Vec<Unit>> {
-    let mut first = removal::held_units(work).await?;
+fn unlisted(work: &mut Work<'_>, planned: &Planned) -> Vec<Unit> {
+    let mut first = Vec::new();
     if planned.walks() {
         // Pages are positions: what went from one of them may have hidden a record of the next.
         first.extend(work.take_paged());
@@ -61,7 +65,7 @@ async fn unlisted(work: &mut Work<'_>, planned: &Planned) -> Result<Vec<Unit>> {
         roots.retain(|unit| !work.is_listed(unit.resource, work.walk.organization()));
         first.extend(roots);
     }
-    Ok(first)
+    first
 }
 
 /// Listens until nothing happens any more; where nothing happened at first, what happens now is the next run's. What the
@@ -69,26 +73,28 @@ async fn unlisted(work: &mut Work<'_>, planned: &Planned) -> Result<Vec<Unit>> {
 pub(super) async fn listen(work: &mut Work<'_>, walked: bool) -> Result<()> {
     let mut streams = work.walk.streams();
     for _ in 0..ROUNDS {
-        let lively = match poll_some(work, streams).await? {
-            Ok(lively) => lively,
-            Err(refusal) => {
-                tracing::warn!(%refusal, "the event streams do not answer");
-                let planned = work.planned.as_ref().map(|planned| planned.changes);
-                let by_project = planned == Some(Source::ProjectEvents);
-                work.refused(if by_project { PROJECT_EVENTS } else { WORKSPACE_EVENTS }, &refusal)?;
-                break;
-            }
-        };
+        let are_all = streams.len() == work.walk.streams().len();
+        let polled = poll_some(work, streams).await?;
+        // What was heard before a refusal will not be told again.
         let walk = work.walk.clone();
         work.go(|told| async move { walk.heed(&told).await }).await?;
         work.drain().await?;
         let later = removal::without_gone(work).await?;
         work.want(later).await?;
         work.drain().await?;
-        if lively.is_empty() {
-            break;
+        match polled {
+            Ok(lively) if lively.is_empty() => break,
+            Ok(lively) => streams = lively,
+            Err(refusal) => {
+                tracing::warn!(%refusal, "an event stream does not answer: searching for what changed");
+                let planned = work.planned.as_ref().map(|planned| planned.changes);
+                let by_project = planned == Some(Source::ProjectEvents);
+                if are_all {
+                    work.refused(if by_project { PROJECT_EVENTS } else { WORKSPACE_EVENTS }, &refusal)?;
+                }
+                return ask_modified(work).await;
+            }
         }
-        streams = lively;
     }
     let organization: Box<str> = work.walk.organization().into();
     let (lost, opened) = work.walk.take_deaf();

@@ -85,11 +85,19 @@ impl Work<'_> {
     /// not go every day: then a person has to say so. What was held back before waits for that word too, however
     /// little it is by now and however long the token has been another's.
     async fn hold_or_take_out(&mut self) -> Result<Holding> {
-        if self.run.accept_deletions {
-            self.gaps.close_scope(HELD);
-            return Ok(Holding { held: Vec::new(), last: self.stage.take_out().await? });
-        }
+        self.stage.drop_broken_cascades()?;
         let before: Names = self.base_held().await?.into_iter().collect();
+        if self.run.accept_deletions {
+            let mut held = self.still_held(&before)?;
+            for resource in resources::ALL {
+                for key in self.stage.gone_of(resource) {
+                    held.remove(&(resource.table.to_owned(), key.to_owned()));
+                }
+            }
+            // What could not be asked about waits for the next word.
+            self.note_held(&before, &Names::new(), &held, "");
+            return Ok(Holding { held: held.into_iter().collect(), last: self.stage.take_out().await? });
+        }
         let reason = self.reason_to_hold();
         let kept: Names = self
             .stage
@@ -109,7 +117,7 @@ impl Work<'_> {
         let mut held = Names::new();
         for (table, key) in before {
             let is_back = match resources::by_table(table) {
-                Some(resource) => self.stage.is_met(resource, key)?,
+                Some(resource) => self.stage.is_met(resource, key)? || !self.stage.has(resource, key)?,
                 None => false,
             };
             if !is_back {

@@ -140,13 +140,30 @@ async fn settle_absent(work: &mut Work<'_>) -> Result<()> {
 
 /// Asks once more what no run could read, unless this one has asked already.
 async fn ask_gaps_again(work: &mut Work<'_>) -> Result<()> {
-    let mut units = work.gaps.unasked(work.opened_at);
-    units.retain(|unit| work.walk.scope().reads(unit.resource));
+    let mut gaps = work.gaps.unasked(work.opened_at);
+    gaps.retain(|units| units.iter().all(|unit| work.walk.scope().reads(unit.resource)));
     if !work.walks() {
-        units.truncate(GAPS_ASKED);
+        gaps.truncate(GAPS_ASKED);
+    }
+    let mut units = Vec::new();
+    for candidates in gaps {
+        let is_one = candidates.len() == 1;
+        for unit in candidates {
+            if is_one || hangs_there(work, &unit).await? {
+                units.push(removal::as_expected(work, unit).await?);
+            }
+        }
     }
     work.want(units).await?;
     work.drain().await
+}
+
+/// Whether the repository has what the listing hangs below. The wrong question would be answered by 404, as if what it is
+/// about were gone.
+async fn hangs_there(work: &mut Work<'_>, unit: &Unit) -> Result<bool> {
+    let Some(above) = unit.above() else { return Ok(false) };
+    work.stage.fetch(above, std::iter::once(&*unit.gid)).await?;
+    work.stage.has(above, &unit.gid)
 }
 
 /// Opens the streams, and plans.

@@ -62,18 +62,16 @@ impl Gaps {
         }
     }
 
-    /// Nothing of this scope is a gap any more.
-    pub(super) fn close_scope(&mut self, scope: &str) {
-        self.0.retain(|_, gap| gap.scope != scope);
-    }
-
-    /// The questions that were not answered, and not asked since `since`, those asked longest ago first.
-    pub(super) fn unasked(&self, since: DateTime<Utc>) -> Vec<Unit> {
+    /// The questions that were not answered, and not asked since `since`, those asked longest ago first: of each gap what
+    /// it may have been, see [`Unit::of_operation`].
+    pub(super) fn unasked(&self, since: DateTime<Utc>) -> Vec<Vec<Unit>> {
         let mut old: Vec<&Gap> = self.0.values().filter(|gap| gap.last_seen < since).collect();
         old.sort_by_key(|gap| gap.last_seen);
-        old.into_iter()
-            .filter_map(|gap| Unit::of_operation(resources::by_table(&gap.table)?, &gap.scope, &gap.gid))
-            .collect()
+        let units = |gap: &Gap| {
+            resources::by_table(&gap.table)
+                .map_or_else(Vec::new, |resource| Unit::of_operation(resource, &gap.scope, &gap.gid))
+        };
+        old.into_iter().map(units).filter(|units| !units.is_empty()).collect()
     }
 
     /// All of them, in order.

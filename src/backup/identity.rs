@@ -26,8 +26,8 @@ pub(super) async fn of(client: &Client) -> Result<TokenIdentity> {
         Answer::Refused(refusal) if refusal.status >= 500 || refusal.status == 0 => {
             Err(Error::new(ErrorKind::Unavailable, format!("`/users/me` answered {refusal}")))
         }
-        Answer::Refused(refusal) => {
-            Err(Error::new(ErrorKind::Denied, format!("`/users/me` answered {refusal}")))
-        }
+        Answer::Refused(refusal) => Err(refusal
+            .redirected()
+            .unwrap_or_else(|| Error::new(ErrorKind::Denied, format!("`/users/me` answered {refusal}")))),
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::backup::stage::Missing;
 use crate::backup::work::Work;
-use crate::crawl::{Unit, Why};
+use crate::crawl::{Ask, Unit, Why};
 use crate::error::Result;
 use crate::resources::{self, Below, Resource};
 
@@ -17,7 +17,7 @@ use crate::resources::{self, Below, Resource};
 pub(super) async fn settle(work: &mut Work<'_>) -> Result<()> {
     // Whoever walks nothing has no use for what only helps to find records below what is there still.
     let walks = work.walks();
-    let why = if walks { Why::Missing } else { Why::Changed };
+    let why = if walks { Why::Missing } else { Why::Unlisted };
     for resource in resources::ALL.iter().copied() {
         if !work.walk.scope().keeps(resource) {
             continue;
@@ -112,9 +112,7 @@ pub(super) async fn held_units(work: &mut Work<'_>) -> Result<Vec<Unit>> {
     let (mut units, mut parents) = (Vec::new(), BTreeSet::new());
     for resource in resources::ALL.iter().copied() {
         let keys = held.iter().filter(|(table, _)| table == resource.table).map(|(_, key)| &**key);
-        if resource.goes_with_parent {
-            work.stage.fetch(resource, keys.clone()).await?;
-        }
+        work.stage.fetch(resource, keys.clone()).await?;
         for key in keys {
             let parent = work.stage.parent(resource, key)?.filter(|_| resource.goes_with_parent);
             let is_held =
@@ -134,6 +132,17 @@ pub(super) async fn held_units(work: &mut Work<'_>) -> Result<Vec<Unit>> {
 fn parent_is_gone(work: &Work<'_>, resource: &Resource, row: &Missing) -> bool {
     let Some(parent) = &row.parent else { return false };
     above(resource).any(|above| work.stage.is_gone(above, parent))
+}
+
+/// The question about one record, asked as about one that no listing brought, where this run should have met it.
+pub(super) async fn as_expected(work: &mut Work<'_>, unit: Unit) -> Result<Unit> {
+    if !matches!(unit.ask, Ask::Single(_)) {
+        return Ok(unit);
+    }
+    work.stage.fetch(unit.resource, std::iter::once(&*unit.gid)).await?;
+    let row = Missing { key: unit.gid.clone(), parent: work.stage.parent(unit.resource, &unit.gid)? };
+    let is_expected = is_expected(work, unit.resource, &row);
+    Ok(if is_expected { Unit::single(unit.resource, &unit.gid, Why::Missing) } else { unit })
 }
 
 /// Whether this run should have met the row.

@@ -282,6 +282,8 @@ impl<'a> Work<'a> {
         }
         match end {
             End::Whole => self.note_whole(unit),
+            // Where the repository has it, its own listings decide.
+            End::Gone if matches!(unit.ask, crawl::Ask::Single(Why::Referred)) => {}
             End::Gone => {
                 self.gaps.close_all(&unit.gid);
                 self.stage.gone(unit.resource, &unit.gid, began_at, "answered 404")?;

@@ -45,6 +45,7 @@ pub(super) fn units<'a>(events: impl Iterator<Item = &'a RawValue>) -> Vec<Unit>
         let Some(about) = event.resource else { continue };
         let why = match event.action {
             Some("added" | "undeleted") => Why::Appeared,
+            Some("deleted") => Why::Deleted,
             _ => Why::Changed,
         };
         let kind = about.resource_type.and_then(resources::by_type);
@@ -57,7 +58,8 @@ pub(super) fn units<'a>(events: impl Iterator<Item = &'a RawValue>) -> Vec<Unit>
         }
         if let Some(resource) = about.resource().filter(|_| !listed) {
             let wants = wanted.entry((resource.place(), about.gid.into())).or_insert(why);
-            if why == Why::Appeared {
+            // What was deleted may be back, and the other way round: the last word counts.
+            if why != Why::Changed {
                 *wants = why;
             }
         }
@@ -97,7 +99,18 @@ mod tests {
         let added = r#"{"action":"added","resource":{"gid":"3","resource_type":"story"},"parent":{"gid":"1","resource_type":"task"}}"#;
         check(&[added], &[("tasks", "1", Why::Changed)]);
         let deleted = r#"{"action":"deleted","resource":{"gid":"3","resource_type":"story"},"parent":null}"#;
-        check(&[deleted], &[("stories", "3", Why::Changed)]);
+        check(&[deleted], &[("stories", "3", Why::Deleted)]);
+    }
+
+    #[test]
+    fn of_deleted_and_undeleted_the_last_word_counts() {
+        let event = |action: &str| {
+            format!(r#"{{"action":"{action}","resource":{{"gid":"1","resource_type":"task"}}}}"#)
+        };
+        let (changed, deleted, undeleted) = (event("changed"), event("deleted"), event("undeleted"));
+        check(&[&changed, &deleted, &changed], &[("tasks", "1", Why::Deleted)]);
+        check(&[&deleted, &undeleted, &changed], &[("tasks", "1", Why::Appeared)]);
+        check(&[&undeleted, &deleted], &[("tasks", "1", Why::Deleted)]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The search for tasks: by creation, to find those that no listing leads to (the sweep), and by modification.
 //!
-//! The search has no paging and answers at most 100 tasks, so a window moves along one axis of time. How many it
-//! answers when it could answer more is learnt from its answers: the end is an answer shorter than another was. Its
+//! The search has no paging and answers at most 100 tasks, so a window moves along one axis of time, until an answer
+//! brings nothing later than the window's start: a short answer is no end, since nothing promises how many one holds. Its
 //! index lags (Asana says 10 to 60 seconds, sometimes more): the sweep speaks for tasks created until [`LAG`] before
 //! it ended, and a search for changes begins [`OVERLAP`] before the last one did.
 
@@ -106,7 +106,7 @@ impl Walk {
             let position = next.filter(|_| along.within.is_none());
             tell(told, Told::Hits { of: along.of, hits, next: position }).await?;
             self.listen_in_time(told).await?;
-            let (Some(last), Some(next), true) = (last, next, is_full) else { return Ok(true) };
+            let (Some(last), Some(next)) = (last, next) else { return Ok(true) };
             if along.until.is_some_and(|until| last > until) {
                 return Ok(true);
             }
@@ -114,7 +114,7 @@ impl Walk {
                 after = Some(next);
                 continue;
             }
-            if alone {
+            if alone || !is_full {
                 return Ok(true);
             }
             if split == Some(last) {
@@ -165,11 +165,16 @@ impl Walk {
             }
         };
         let read = |raw: &RawValue| hit(&encode::parse(raw.get()).ok()?);
-        let Some(hits) = found.records.iter().map(|raw| read(raw)).collect() else {
+        let Some(hits) = found.records.iter().map(|raw| read(raw)).collect::<Option<Vec<Hit>>>() else {
             return self
                 .cannot_search(tasks, along, "odd: it answered a task without a gid or its dates", told)
                 .await;
         };
+        if !along.is_in_order(&hits, after, self.clock().now()) {
+            return self
+                .cannot_search(tasks, along, "odd: its answer is not in the order asked for", told)
+                .await;
+        }
         self.probed("search", "allowed".to_owned(), told).await?;
         Ok(Some(hits))
     }
@@ -213,6 +218,20 @@ impl Along {
             Axis::Creation => hit.created_at,
             Axis::Modification => hit.modified_at,
         }
+    }
+
+    /// Whether an answer keeps to its window and to its order. What was modified a moment ago may stand where the index
+    /// still has it.
+    fn is_in_order(self, hits: &[Hit], after: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+        let is_fresh = |at: DateTime<Utc>| self.axis == Axis::Modification && at > now - OVERLAP;
+        let mut latest = after.map(|after| after - MILLISECOND);
+        hits.iter().map(|hit| self.at(hit)).all(|at| {
+            let is_in_order = latest.is_none_or(|latest| at >= latest);
+            if !is_fresh(at) {
+                latest = Some(at);
+            }
+            is_in_order
+        })
     }
 
     fn query(self, after: Option<DateTime<Utc>>) -> Vec<(String, String)> {

@@ -16,12 +16,24 @@ pub enum Why {
     Changed,
     /// A lane reports that it is there, be it new or back.
     Appeared,
+    /// An event reports that it was deleted.
+    Deleted,
     /// No listing brought it, and it was there before.
     Missing,
+    /// The same where nothing is walked, so that what only helps to find records is of no use.
+    Unlisted,
     /// Another record refers to it.
     Referred,
     /// Somebody named it, to have it read again with what hangs below it.
     Named,
+}
+
+impl Why {
+    /// Whether a 404 proves that the record is gone: only where something else says so too.
+    #[must_use]
+    pub fn proves_absence(self) -> bool {
+        matches!(self, Self::Deleted | Self::Missing | Self::Unlisted)
+    }
 }
 
 /// What a unit asks.
@@ -110,14 +122,15 @@ impl Unit {
         resource.listings.iter().filter(proving).map(move |listing| Self::listing(resource, listing, gid))
     }
 
-    /// The question of `operation` about `gid`; none where the gid alone does not say it.
+    /// The questions of `operation` about `gid`, of which one was asked: several where it lists below records of several
+    /// tables, none where the gid alone does not say it.
     #[must_use]
-    pub fn of_operation(resource: &'static Resource, operation: &str, gid: &str) -> Option<Self> {
+    pub fn of_operation(resource: &'static Resource, operation: &str, gid: &str) -> Vec<Self> {
         if resource.single.is_some() && operation == resource.single_operation {
-            return Some(Self::single(resource, gid, Why::Missing));
+            return vec![Self::single(resource, gid, Why::Appeared)];
         }
-        let listing = resource.listings.iter().find(|listing| listing.operation == operation)?;
-        placeholder(listing.path).is_none().then(|| Self::listing(resource, listing, gid))
+        let asks = |listing: &&Listing| listing.operation == operation && placeholder(listing.path).is_none();
+        resource.listings.iter().filter(asks).map(|listing| Self::listing(resource, listing, gid)).collect()
     }
 
     /// The listings of `resource` that hang below the record `gid` of `above` and answer only what changed `since`.
@@ -168,6 +181,12 @@ impl Unit {
             units.push(unit);
         }
         (units, none)
+    }
+
+    /// Whether a record of this key can be the answer: one that was asked for by itself is that one and no other.
+    #[must_use]
+    pub fn is_answered_by(&self, key: &str) -> bool {
+        matches!(self.ask, Ask::Listing(_)) || *key == *self.gid
     }
 
     /// Whether its listing, read to its end, names everything that hangs there.

@@ -231,10 +231,11 @@ impl Walk {
         };
         let end = match unit.ask {
             Ask::Listing(listing) => self.refused(unit, operation, listing, &refusal, told).await?,
-            Ask::Single(why) if refusal.status == 404 => {
-                self.state().findings.dangling += u64::from(why == Why::Referred);
+            Ask::Single(Why::Referred) if refusal.status == 404 => {
+                self.state().findings.dangling += 1;
                 End::Gone
             }
+            Ask::Single(why) if refusal.status == 404 && why.proves_absence() => End::Gone,
             Ask::Single(_) => self.gap(unit, operation, &refusal)?,
         };
         self.tell_end(unit, asked_at, end, told).await?;
@@ -275,6 +276,9 @@ impl Walk {
         let mut odd = None;
         for raw in page {
             match encode::record(resource, raw.get(), above, &reading) {
+                Ok(parsed) if !unit.is_answered_by(&parsed.record.key) => {
+                    odd = odd.or_else(|| Some(format!("another record was answered: {}", parsed.record.key)));
+                }
                 Ok(parsed) => {
                     let one = self.lead(unit, parsed);
                     below.extend(one.lead.below.iter().cloned());
@@ -311,13 +315,13 @@ impl Walk {
             (Ask::Single(Why::Named), Reach::Again(again)) => {
                 units.into_iter().partition(|below| again.names(below))
             }
-            (Ask::Single(Why::Changed), Reach::Again(again)) => {
+            (Ask::Single(Why::Changed | Why::Unlisted), Reach::Again(again)) => {
                 units.into_iter().partition(|below| below.proves() && again.names(below))
             }
             (Ask::Listing(_), Reach::Again(again)) if first => {
                 units.into_iter().partition(|below| again.asks(below, resource, modified_at))
             }
-            (Ask::Single(Why::Changed), _) => units.into_iter().partition(Unit::proves),
+            (Ask::Single(Why::Changed | Why::Unlisted), _) => units.into_iter().partition(Unit::proves),
             (Ask::Single(_), _) => (units, Vec::new()),
             (_, Reach::Everything) if first => (units, Vec::new()),
             (_, Reach::Slices(slices)) if first && (resource.table != "tasks" || slices.hold(&gid)) => {
@@ -383,7 +387,7 @@ impl Walk {
             last_seen: now,
             accepted: None,
         };
-        if refusal.status != 0 && refusal.status < 500 {
+        if (400..500).contains(&refusal.status) {
             return Ok(End::Refused(gap));
         }
         let in_a_row = self.0.client.statistics().unreadable_in_a_row;
@@ -519,6 +523,9 @@ pub(super) async fn tell(told: &mpsc::Sender<Told>, what: Told) -> Result<()> {
 }
 
 fn essential(operation: &str, refusal: &Refusal) -> Error {
+    if let Some(error) = refusal.redirected() {
+        return error.doing(format!("read {operation}"));
+    }
     let (kind, remedy) = match refusal.status {
         404 => (
             ErrorKind::Config,

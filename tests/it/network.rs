@@ -93,7 +93,9 @@ async fn no_redirect_carries_the_token_anywhere() {
         ] {
             let answer = format!("HTTP/1.1 {status} Gone\r\nLocation: {to}\r\nContent-Length: 0\r\n\r\n");
             let asana = Server::start(move |stream| says(stream, &answer));
-            let error = client(&asana.address).get("getTask", "/tasks/1", &[]).await.expect_err("a redirect");
+            let answer = client(&asana.address).get("getTask", "/tasks/1", &[]).await.expect("an answer");
+            let Answer::Refused(refusal) = answer else { panic!("{answer:?}") };
+            let error = refusal.redirected().expect("an error");
             assert_eq!(error.kind(), ErrorKind::Config, "{error}");
             let seen = asana.seen();
             assert_eq!(seen.len(), 1, "{to}: {seen:?}");

@@ -193,13 +193,11 @@ async fn a_redirect_is_refused_and_its_address_not_told() {
         let arrivals = Arrivals::new();
         let away = move || with(said(status, ""), "location", "https://elsewhere.example/a?signature=canary");
         let client = client(fake(&arrivals, move |_, _| away()));
-        let error = get(&client).await.expect_err("a redirect");
-        assert_eq!(error.kind(), ErrorKind::Config);
-        assert_eq!(
-            error.to_string(),
-            "ask Asana for /tasks/1 (getTask): Asana's address redirects to https://elsewhere.example, \
-             where the token must not go"
-        );
+        let refusal = refused(get(&client).await);
+        assert_eq!(refusal.status, status);
+        assert_eq!(refusal.phrase, "redirects to https://elsewhere.example, where the token must not go");
+        assert_eq!(refusal.redirected().map(|error| error.kind()), Some(ErrorKind::Config));
+        assert_eq!(client.statistics().unreadable_in_a_row, 1);
         assert_eq!(arrivals.all().len(), 1);
     }
 }

@@ -20,6 +20,9 @@ use crate::model::{Counts, FieldIds, Part, Record, RunId, TableState};
 use crate::repository::{Repository, StagedPart};
 use crate::resources::{self, Resource};
 
+/// The proof of what goes with its parent.
+const BELOW_GONE: &str = "what it hung below is gone";
+
 /// What a run has to write, table by table.
 #[derive(Debug)]
 pub(super) struct Stage {
@@ -489,7 +492,7 @@ impl Stage {
         for (key, row) in self.index.select(place, |row| at(row).is_some())? {
             let began = at(&row).unwrap_or_default();
             if self.began[row.ordinal as usize] <= began {
-                self.gone.entry((place, key)).or_insert(Gone { began, proof: "what it hung below is gone" });
+                self.gone.entry((place, key)).or_insert(Gone { began, proof: BELOW_GONE });
             }
         }
         Ok(())
@@ -532,6 +535,28 @@ impl Stage {
             .partition(|((place, key), _)| holds(resources::ALL[*place], key));
         self.gone = gone;
         held.into_keys().map(|(place, key)| (resources::ALL[place], key)).collect()
+    }
+
+    /// Forgets that things are gone because of what they hung below, where that is back.
+    pub(super) fn drop_broken_cascades(&mut self) -> Result<()> {
+        for place in 0..self.tables.len() {
+            let resource = resources::ALL[place];
+            let mut back = Vec::new();
+            for key in
+                self.gone_of(resource).filter(|key| self.gone[&(place, Box::from(*key))].proof == BELOW_GONE)
+            {
+                let parent = self.index.get(place, key)?.and_then(|row| row.parent);
+                let is_gone =
+                    |parent: &str| resources::tables_above(resource).any(|above| self.is_gone(above, parent));
+                if !parent.is_some_and(|parent| is_gone(&parent)) {
+                    back.push((place, Box::from(key)));
+                }
+            }
+            for name in back {
+                self.gone.remove(&name);
+            }
+        }
+        Ok(())
     }
 
     /// Takes out what is proven gone; says what was last known of it.
