@@ -87,6 +87,12 @@ impl Work<'_> {
     async fn hold_or_take_out(&mut self) -> Result<Holding> {
         self.stage.drop_broken_cascades()?;
         let before: Names = self.base_held().await?.into_iter().collect();
+        for resource in resources::ALL {
+            let of_table =
+                |(table, key): &'_ (String, String)| (table == resource.table).then(|| key.clone());
+            let keys: Vec<String> = before.iter().filter_map(of_table).collect();
+            self.stage.fetch(resource, keys.iter().map(String::as_str)).await?;
+        }
         if self.run.accept_deletions {
             let mut held = self.still_held(&before)?;
             for resource in resources::ALL {
@@ -112,7 +118,7 @@ impl Work<'_> {
         Ok(Holding { held: held.into_iter().collect(), last: self.stage.take_out().await? })
     }
 
-    /// What of `before` is held still: what this run has not met again.
+    /// What of `before` is held still: what is there, and this run has not met again.
     fn still_held(&self, before: &Names) -> Result<Names> {
         let mut held = Names::new();
         for (table, key) in before {
