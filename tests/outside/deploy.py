@@ -3,9 +3,9 @@
     PROGRAM=target/debug/asana-backup python3 tests/outside/deploy.py units
     PROGRAM=target/debug/asana-backup python3 tests/outside/deploy.py manifests
 
-`units`: systemd finds nothing to say about the units, and rates their sandbox at most 1.2. `manifests`: kustomize renders
-every overlay, every document is valid, every pod keeps to the restricted profile and is told something that the program
-understands; the Helm chart renders the same documents.
+`units`: systemd finds nothing to say about the units, rates their sandbox at most 1.2, and gives to root what it reads
+itself and nothing else. `manifests`: kustomize renders every overlay, every document is valid, every pod keeps to the
+restricted profile and is told something that the program understands; the Helm chart renders the same documents.
 """
 
 import contextlib
@@ -68,21 +68,43 @@ def units():
         (place / "root" / "etc").mkdir(parents=True)
         user, code = said(["systemd-sysusers", f"--root={place}/root", SYSTEMD / "asana-backup.sysusers"])
         hold(code == 0 and "asana-backup:" in (place / "root/etc/passwd").read_text(), f"sysusers: {user}")
-        secrets = [place / "root/etc/asana-backup" / name for name in ("token", "acme.token", "environment")]
-        secrets[0].parent.mkdir()
-        for path in secrets:
-            path.touch(0o644)
+        secrets, own = ([place / "root" / path[1:] for path in paths] for paths in readers())
+        (place / "root/etc/asana-backup").mkdir()
+        for path in [*secrets, *own]:
+            path.touch()
+            path.chmod(0o644 if path in secrets else 0o640)
         text, code = said(["systemd-tmpfiles", f"--root={place}/root", "--create", SYSTEMD / "asana-backup.tmpfiles"])
         hold(code == 0, f"tmpfiles: {text}")
         mode = (place / "root/etc/asana-backup").stat().st_mode & 0o777
         hold(mode == 0o750, f"/etc/asana-backup gets the mode {mode:o}")
         for path in secrets:
             hold(path.stat().st_mode & 0o777 == 0o600, f"{path.name} can be read by others")
+        for path in own:
+            hold(path.stat().st_mode & 0o777 == 0o640, f"{path.name} is taken from the program's user, who has to read it")
     return f"systemd has nothing to say, and rates the services {' and '.join(scores)}"
 
 
 def read_unit(name):
     return (SYSTEMD / name).read_text()
+
+
+def readers():
+    """The files of /etc/asana-backup that systemd reads as root, by the units and the examples, and those that the program
+    reads as its own user, by the examples and the settings."""
+    shipped = [*SYSTEMD.glob("*.service"), *(SYSTEMD / "examples").glob("*.conf")]
+    shipped += [ROOT / "config" / "example.toml", ROOT / "deploy" / "debian" / "config.toml"]
+    secrets, own = set(), {"/etc/asana-backup/config.toml"}
+    for line in "\n".join(path.read_text() for path in shipped).splitlines():
+        by_root = re.search(r"\b(?:LoadCredential=[^:]+:|EnvironmentFile=-?)(/etc/asana-backup/\S+)", line)
+        if by_root:
+            secrets.add(by_root[1].replace("%i", "acme"))
+        else:
+            own |= set(re.findall(r"""[="'](/etc/asana-backup/[^\s"']+)""", line))
+    both = secrets & own
+    hold(not both, f"{sorted(both)} is root's, and the program is told to read it")
+    hold({"/etc/asana-backup/token", "/etc/asana-backup/environment"} <= secrets, f"systemd reads {sorted(secrets)} alone")
+    hold(len(own) > 5, f"the program reads {sorted(own)} alone")
+    return sorted(secrets), sorted(own)
 
 
 def documents(text):
