@@ -37,9 +37,9 @@ def said(command, **more):
 
 def units():
     """The units, under systemd's own eyes."""
-    services = ["asana-backup.service", "asana-backup-run@.service"]
-    sandbox = [text.split("# The sandbox")[1].split("[Install]")[0] for text in map(read_unit, services)]
-    hold(sandbox[0].strip() == sandbox[1].strip(), f"the sandboxes of {' and '.join(services)} differ")
+    services = ["asana-backup.service", "asana-backup-run@.service", "asana-backup-verify@.service"]
+    sandboxes = {read_unit(name).split("# The sandbox")[1].split("[Install]")[0].strip() for name in services}
+    hold(len(sandboxes) == 1, f"the sandboxes of {' and '.join(services)} differ")
     with folder() as place:
         for path in SYSTEMD.glob("*.*"):
             if path.suffix in (".service", ".timer"):
@@ -48,7 +48,7 @@ def units():
                 (place / path.name.replace("@.", "@acme.")).write_text(text)
                 (place / path.name).write_text(text)
         looked_at = sorted(path for path in place.iterdir() if "@." not in path.name)
-        hold(len(looked_at) == 3, f"there are two services and a timer, not {looked_at}")
+        hold(len(looked_at) == 5, f"there are three services and two timers, not {looked_at}")
         text, code = said(["systemd-analyze", "verify", "--man=no", *looked_at])
         # It ends with 0 also where it knows a key not: what it prints is what counts.
         hold((text.strip(), code) == ("", 0), f"systemd-analyze verify has something to say:\n{text}")
@@ -173,6 +173,28 @@ def restricted(name, pod):
         hold(code == 0, f"{name} says `{' '.join(told)}`, which the program does not understand:\n{text}")
 
 
+def opened(path, first):
+    """A file without the comment signs of the block that begins with a line."""
+    before, found, after = path.read_text().partition(f"# {first}\n")
+    hold(found, f"{path.name} has no commented `{first}`")
+    indent = before.rpartition("\n")[2]
+    block = re.match(rf"(?:{indent}# .*\n)*", after)[0]
+    return before + first + "\n" + block.replace(f"{indent}# ", indent) + after.removeprefix(block)
+
+
+def pushed(place):
+    """Holds what is commented for a Pushgateway to be right once it counts: the settings, and the way there."""
+    config = place / "config.toml"
+    config.write_text(opened(KUBERNETES / "base" / "config.toml", "[metrics]"))
+    text, code = said([program(), "--config", config, "gaps", "--organization", "nobody"])
+    hold(code == 10 and "known: acme" in text, f"[metrics] of base/config.toml: {text}")
+    (policy,) = documents(opened(KUBERNETES / "base" / "networkpolicy.yaml", "- to:"))
+    valid("networkpolicy", [policy], place)
+    out = {one["port"] for rule in policy["spec"]["egress"] for one in rule["ports"]}
+    port = int(re.search(r'^pushgateway_url = ".*:(\d+)"$', config.read_text(), re.MULTILINE)[1])
+    hold(out == {53, 443, port, 4318}, f"pods may reach {out}, and the Pushgateway listens on {port}")
+
+
 def holder(document, job, uid, pod):
     """The name that claims are held in by a pod of this name, of this Job: what Kubernetes makes of the variables."""
     fields = {
@@ -268,9 +290,18 @@ def manifests():
                     restricted(name, template["spec"])
                     image = template["spec"]["containers"][0]["image"]
                     hold(image.endswith(f":{version}"), f"{name} runs {image}, and this is {version}")
+        pushed(place)
         valid("secret", documents((KUBERNETES / "secret.example.yaml").read_text()), place)
-    runs = {name: [one for one in made if pod_template(one)] for name, made in overlays.items() if "monitor" not in name}
-    claims({name: one for name, (one,) in runs.items()})
+    claims({
+        f"{name}/{one['metadata']['name']}": one
+        for name, made in overlays.items()
+        if "monitor" not in name
+        for one in made
+        if pod_template(one)
+    })
+    # Who only runs tells nobody whether the repository is whole: AsanaBackupVerifyOverdue would fire for everybody.
+    told = {tuple(pod_template(one)["spec"]["containers"][0]["args"]) for one in overlays["cronjob"] if pod_template(one)}
+    hold(("verify",) in told, f"the CronJobs say {told}, and none verifies")
     import helm_python
 
     report = helm_python.lint(CHART, strict=True)

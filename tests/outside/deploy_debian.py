@@ -18,6 +18,8 @@ MODES = {
     "/usr/lib/systemd/system/asana-backup.service": "-rw-r--r--",
     "/usr/lib/systemd/system/asana-backup-run@.service": "-rw-r--r--",
     "/usr/lib/systemd/system/asana-backup-run@.timer": "-rw-r--r--",
+    "/usr/lib/systemd/system/asana-backup-verify@.service": "-rw-r--r--",
+    "/usr/lib/systemd/system/asana-backup-verify@.timer": "-rw-r--r--",
     "/usr/lib/sysusers.d/asana-backup.conf": "-rw-r--r--",
     "/usr/lib/tmpfiles.d/asana-backup.conf": "-rw-r--r--",
     "/usr/share/bash-completion/completions/asana-backup": "-rw-r--r--",

@@ -40,6 +40,15 @@ systemctl start asana-backup-run@acme.timer; note asana-backup-run@acme.timer ti
 systemctl start asana-backup-run@acme; note asana-backup-run@acme first
 systemctl start asana-backup-run@acme; note asana-backup-run@acme second
 echo "repository $(stat -c '%U' /var/lib/asana-backup/acme)" >>/results/log
+systemctl start asana-backup-verify@acme.timer; note asana-backup-verify@acme.timer weekly
+# It needs no token.
+rm /etc/asana-backup/acme.token
+systemctl start asana-backup-verify@acme; note asana-backup-verify@acme verified
+part=$(find /var/lib/asana-backup/acme/tables/tasks/data -name '*.parquet' | head -n 1)
+mv "$part" /var/lib/asana-backup/part
+systemctl start asana-backup-verify@acme; note asana-backup-verify@acme damaged
+mv /var/lib/asana-backup/part "$part"
+install -m 600 /results/token /etc/asana-backup/acme.token
 # Each instance has its own token: neither that of the daemon nor that of another.
 printf wrong | install -m 600 /dev/stdin /etc/asana-backup/other.token
 systemctl start asana-backup-run@other; note asana-backup-run@other refused
@@ -129,7 +138,7 @@ def world_of(world, place):
 
 
 def run(root):
-    """The one-shot service and its timer."""
+    """The one-shot services and their timers."""
     with folder() as place, simulator("tiny", token="canary") as world:
         world_of(world, place)
         # Gaps from the first run on: exit 3, which is no failure.
@@ -144,11 +153,14 @@ def run(root):
         expect(noted, more, "second", Result="success")
         hold(noted["second"].split("ExecMainStatus=")[1][0] in "03", noted["second"])
         hold(noted.get("repository") == "asana-backup", f"the repository is {noted.get('repository')}'s\n{more}")
-        expect(noted, more, "timer", ActiveState="active", SubState="waiting")
+        for timer in ("timer", "weekly"):
+            expect(noted, more, timer, ActiveState="active", SubState="waiting")
+        expect(noted, more, "verified", Result="success", ExecMainStatus="0")
+        expect(noted, more, "damaged", Result="exit-code", ExecMainStatus="20")
         expect(noted, more, "refused", Result="exit-code", ExecMainStatus="12")
         expect(noted, more, "third", Result="success")
         hold("canary" not in more, "the token is shown")
-    return "under a real systemd: a run with gaps is a success, each has its own token, a refused one is a failure with 12, the timer waits"
+    return "under a real systemd: a run with gaps is a success, each has its own token, a refused one is a failure with 12, a verify tells whole from damaged, the timers wait"
 
 
 def daemon(root):
