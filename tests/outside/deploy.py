@@ -173,6 +173,26 @@ def restricted(name, pod):
         hold(code == 0, f"{name} says `{' '.join(told)}`, which the program does not understand:\n{text}")
 
 
+def as_shipped(example, shipped):
+    """Holds the example of an overlay to change what it is there for, and nothing else."""
+    settings = (KUBERNETES / "example" / "config.toml").read_text()
+    mine, theirs = normal(example), normal(shipped)
+    hold(mine.keys() == theirs.keys(), f"the example has {sorted(mine)}, and the CronJobs {sorted(theirs)}")
+    for key, document in mine.items():
+        hold(document["metadata"].pop("namespace", None) == "asana-backup", f"{key} is in no namespace")
+        if key[0] == "ConfigMap":
+            hold(document["data"] == {"config.toml": settings}, f"the example's pods read {document['data']}")
+        elif key[0] == "ServiceAccount":
+            role = document["metadata"].pop("annotations")
+            hold(list(role.values()) != list(theirs[key]["metadata"].pop("annotations").values()), f"the role is {role}")
+            hold(document == theirs[key], "the example changes more than the role")
+        else:
+            difference = differ(document, theirs[key], "/".join(key))
+            hold(difference is None, f"the example changes {difference}")
+    said_so, code = said([program(), "--config", KUBERNETES / "example" / "config.toml", "gaps", "--organization", "nobody"])
+    hold(code == 10 and "known: acme" in said_so, f"example/config.toml: {said_so}")
+
+
 def opened(path, first):
     """A file without the comment signs of the block that begins with a line."""
     before, found, after = path.read_text().partition(f"# {first}\n")
@@ -277,7 +297,7 @@ def helm(values):
 def manifests():
     """The manifests and the chart, as their own tools render them."""
     version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
-    overlays = {name: kustomize(KUBERNETES / name) for name in ("cronjob", "daemon", "indexed", "backfill")}
+    overlays = {name: kustomize(KUBERNETES / name) for name in ("cronjob", "daemon", "indexed", "backfill", "example")}
     count = 0
     with folder() as place:
         overlays["daemon with monitor"] = with_monitor(place)
@@ -299,6 +319,7 @@ def manifests():
         for one in made
         if pod_template(one)
     })
+    as_shipped(overlays["example"], overlays["cronjob"])
     # Who only runs tells nobody whether the repository is whole: AsanaBackupVerifyOverdue would fire for everybody.
     told = {tuple(pod_template(one)["spec"]["containers"][0]["args"]) for one in overlays["cronjob"] if pod_template(one)}
     hold(("verify",) in told, f"the CronJobs say {told}, and none verifies")
