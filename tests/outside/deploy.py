@@ -10,8 +10,10 @@ restricted profile and is told something that the program understands; the Helm 
 
 import contextlib
 import io
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ from world import HERE, folder, hold, program, run_check
 ROOT = HERE.parent.parent
 SYSTEMD = ROOT / "deploy" / "systemd"
 KUBERNETES = ROOT / "deploy" / "kubernetes"
+RUNBOOK = ROOT / "docs" / "operations.md"
 CHART = ROOT / "deploy" / "helm" / "asana-backup"
 EXPOSURE = 12
 """In tenths, as `--threshold` takes it."""
@@ -52,6 +55,7 @@ def units():
         text, code = said(["systemd-analyze", "verify", "--man=no", *looked_at])
         # It ends with 0 also where it knows a key not: what it prints is what counts.
         hold((text.strip(), code) == ("", 0), f"systemd-analyze verify has something to say:\n{text}")
+        as_the_units()
         scores = []
         for path in looked_at:
             if path.suffix == ".service":
@@ -105,6 +109,40 @@ def readers():
     hold({"/etc/asana-backup/token", "/etc/asana-backup/environment"} <= secrets, f"systemd reads {sorted(secrets)} alone")
     hold(len(own) > 5, f"the program reads {sorted(own)} alone")
     return sorted(secrets), sorted(own)
+
+
+def by_hand(world):
+    """What the runbook says to run by hand in a world: `systemd`, `Kubernetes, CronJobs`."""
+    section = RUNBOOK.read_text().split("\n## Running a command by hand\n")[1].split("\n## ")[0]
+    commands = section.split(f"**{world}.**")[1].split("\n**")[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```$", commands, re.MULTILINE | re.DOTALL)
+    hold(blocks, f"by hand, {world}: there is no command")
+    return "".join(blocks)
+
+
+def played(world, tool, body):
+    """What the commands by hand print with a function in place of a tool."""
+    text, code = said(["bash", "-euo", "pipefail", "-c", f"{tool}() {{ {body}; }}\n{by_hand(world)}"])
+    hold(code == 0, f"by hand, {world}: {text}")
+    return text
+
+
+def as_the_units():
+    """Holds a command by hand to all that the units give the program but for their sandbox."""
+    words = played("systemd", "systemd-run", 'printf "%s\\n" "$@"').splitlines()
+    given = {words[place + 1] for place, word in enumerate(words) if word == "-p"}
+    # How a unit begins and ends is its own.
+    own = r"Type|Exec\w+|NotifyAccess|SuccessExitStatus|Restart\w*|Timeout\w+|WatchdogSec"
+    text = read_unit("asana-backup.service").split("[Service]\n")[1].split("# The sandbox")[0]
+    lines = [line for line in text.splitlines() if re.match(r"[A-Z]", line) and not re.match(rf"({own})=", line)]
+    wanted = {line.replace("%C", "/var/cache") for line in lines} | {"UMask=0077"}
+    hold(given == wanted, f"by hand: {sorted(given ^ wanted)} is not as in the unit")
+    token, of_run = ("LoadCredential=asana-token:/etc/asana-backup/" + name for name in ("token", "%i.token"))
+    run = read_unit("asana-backup-run@.service")
+    lines = {of_run if line == token else line for line in [*lines, "UMask=0077"]}
+    hold(lines <= set(run.splitlines()), f"asana-backup-run@ lacks {sorted(lines - set(run.splitlines()))}")
+    unit = next(word.partition("=")[2] for word in words if word.startswith("--unit="))
+    hold(f"/run/credentials/{unit}.service/asana-token" in RUNBOOK.read_text(), f"by hand: the token of {unit} is elsewhere")
 
 
 def documents(text):
@@ -191,6 +229,36 @@ def as_shipped(example, shipped):
             hold(difference is None, f"the example changes {difference}")
     said_so, code = said([program(), "--config", KUBERNETES / "example" / "config.toml", "gaps", "--organization", "nobody"])
     hold(code == 10 and "known: acme" in said_so, f"example/config.toml: {said_so}")
+
+
+def in_jobs(overlays, place):
+    """Holds the Jobs that the runbook makes by hand to what is asked of any other."""
+    if not shutil.which("jq"):
+        return "; there is no jq, so no Job was made by hand"
+    job_of = '{apiVersion: "batch/v1", kind: "Job", metadata: {name: $name}} * .spec.jobTemplate'
+    for world, name, kind, made_of in (
+        ("Kubernetes, the daemon", "daemon", "Deployment", "."),
+        ("Kubernetes, CronJobs", "cronjob", "CronJob", job_of),
+    ):
+        (found,) = (one for one in overlays[name] if (one["kind"], one["metadata"]["name"]) == (kind, "asana-backup"))
+        (place / "found.json").write_text(json.dumps(found))
+        # As kubectl does; what is not about a Job needs a cluster.
+        kubectl = f"""case "$*" in
+            *" -o json") jq --arg name asana-backup-by-hand '{made_of}' {place}/found.json ;;
+            *" create -f -") cat ;;
+            *) ;;
+        esac"""
+        (job,) = documents(played(world, "kubectl", kubectl))
+        hold((job["kind"], job["metadata"]["name"]) == ("Job", "asana-backup-by-hand"), f"{world}: {job}")
+        valid("by-hand", [job], place)
+        pod = job["spec"]["template"]["spec"]
+        restricted(world, pod)
+        hold(pod.get("restartPolicy") == "Never", f"{world}: a command by hand is begun anew")
+        probes = [key for key in pod["containers"][0] if key.endswith("Probe")]
+        hold(not probes, f"{world}: a command by hand has {probes}, which it cannot answer")
+        labels = job["spec"]["template"]["metadata"]["labels"].items()
+        hold(labels >= {"app.kubernetes.io/name": "asana-backup"}.items(), f"{world}: the NetworkPolicy does not know {labels}")
+    return ""
 
 
 def opened(path, first):
@@ -311,6 +379,7 @@ def manifests():
                     image = template["spec"]["containers"][0]["image"]
                     hold(image.endswith(f":{version}"), f"{name} runs {image}, and this is {version}")
         pushed(place)
+        jobs = in_jobs(overlays, place)
         valid("secret", documents((KUBERNETES / "secret.example.yaml").read_text()), place)
     claims({
         f"{name}/{one['metadata']['name']}": one
@@ -340,7 +409,7 @@ def manifests():
             except helm_python.HelmError:
                 continue
         hold(False, f"the chart takes {wrong}")
-    return f"{count} documents of {len(overlays)} overlays are valid, and the chart gives the same"
+    return f"{count} documents of {len(overlays)} overlays are valid, and the chart gives the same{jobs}"
 
 
 if __name__ == "__main__":

@@ -29,6 +29,7 @@ MODES = {
     "/usr/share/man/man1/asana-backup-run.1.gz": "-rw-r--r--",
     "/usr/share/doc/asana-backup/copyright": "-rw-r--r--",
     "/usr/share/doc/asana-backup/examples/config.toml": "-rw-r--r--",
+    "/usr/share/doc/asana-backup/operations.md": "-rw-r--r--",
     "/etc/asana-backup/config.toml": "-rw-r--r--",
 }
 
