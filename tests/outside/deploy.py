@@ -3,15 +3,17 @@
     PROGRAM=target/debug/asana-backup python3 tests/outside/deploy.py units
     PROGRAM=target/debug/asana-backup python3 tests/outside/deploy.py manifests
 
-`units`: systemd finds nothing to say about the units, and rates their sandbox at most 1.2. `manifests`: kustomize renders
-every overlay, every document is valid, every pod keeps to the restricted profile and is told something that the program
-understands; the Helm chart renders the same documents.
+`units`: systemd finds nothing to say about the units, rates their sandbox at most 1.2, and gives to root what it reads
+itself and nothing else. `manifests`: kustomize renders every overlay, every document is valid, every pod keeps to the
+restricted profile and is told something that the program understands; the Helm chart renders the same documents.
 """
 
 import contextlib
 import io
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -21,6 +23,7 @@ from world import HERE, folder, hold, program, run_check
 ROOT = HERE.parent.parent
 SYSTEMD = ROOT / "deploy" / "systemd"
 KUBERNETES = ROOT / "deploy" / "kubernetes"
+RUNBOOK = ROOT / "docs" / "operations.md"
 CHART = ROOT / "deploy" / "helm" / "asana-backup"
 EXPOSURE = 12
 """In tenths, as `--threshold` takes it."""
@@ -37,9 +40,9 @@ def said(command, **more):
 
 def units():
     """The units, under systemd's own eyes."""
-    services = ["asana-backup.service", "asana-backup-run@.service"]
-    sandbox = [text.split("# The sandbox")[1].split("[Install]")[0] for text in map(read_unit, services)]
-    hold(sandbox[0].strip() == sandbox[1].strip(), f"the sandboxes of {' and '.join(services)} differ")
+    services = ["asana-backup.service", "asana-backup-run@.service", "asana-backup-verify@.service"]
+    sandboxes = {read_unit(name).split("# The sandbox")[1].split("[Install]")[0].strip() for name in services}
+    hold(len(sandboxes) == 1, f"the sandboxes of {' and '.join(services)} differ")
     with folder() as place:
         for path in SYSTEMD.glob("*.*"):
             if path.suffix in (".service", ".timer"):
@@ -48,10 +51,11 @@ def units():
                 (place / path.name.replace("@.", "@acme.")).write_text(text)
                 (place / path.name).write_text(text)
         looked_at = sorted(path for path in place.iterdir() if "@." not in path.name)
-        hold(len(looked_at) == 3, f"there are two services and a timer, not {looked_at}")
+        hold(len(looked_at) == 5, f"there are three services and two timers, not {looked_at}")
         text, code = said(["systemd-analyze", "verify", "--man=no", *looked_at])
         # It ends with 0 also where it knows a key not: what it prints is what counts.
         hold((text.strip(), code) == ("", 0), f"systemd-analyze verify has something to say:\n{text}")
+        as_the_units()
         scores = []
         for path in looked_at:
             if path.suffix == ".service":
@@ -68,21 +72,77 @@ def units():
         (place / "root" / "etc").mkdir(parents=True)
         user, code = said(["systemd-sysusers", f"--root={place}/root", SYSTEMD / "asana-backup.sysusers"])
         hold(code == 0 and "asana-backup:" in (place / "root/etc/passwd").read_text(), f"sysusers: {user}")
-        secrets = [place / "root/etc/asana-backup" / name for name in ("token", "acme.token", "environment")]
-        secrets[0].parent.mkdir()
-        for path in secrets:
-            path.touch(0o644)
+        secrets, own = ([place / "root" / path[1:] for path in paths] for paths in readers())
+        (place / "root/etc/asana-backup").mkdir()
+        for path in [*secrets, *own]:
+            path.touch()
+            path.chmod(0o644 if path in secrets else 0o640)
         text, code = said(["systemd-tmpfiles", f"--root={place}/root", "--create", SYSTEMD / "asana-backup.tmpfiles"])
         hold(code == 0, f"tmpfiles: {text}")
         mode = (place / "root/etc/asana-backup").stat().st_mode & 0o777
         hold(mode == 0o750, f"/etc/asana-backup gets the mode {mode:o}")
         for path in secrets:
             hold(path.stat().st_mode & 0o777 == 0o600, f"{path.name} can be read by others")
+        for path in own:
+            hold(path.stat().st_mode & 0o777 == 0o640, f"{path.name} is taken from the program's user, who has to read it")
     return f"systemd has nothing to say, and rates the services {' and '.join(scores)}"
 
 
 def read_unit(name):
     return (SYSTEMD / name).read_text()
+
+
+def readers():
+    """The files of /etc/asana-backup that systemd reads as root, by the units and the examples, and those that the program
+    reads as its own user, by the examples and the settings."""
+    shipped = [*SYSTEMD.glob("*.service"), *(SYSTEMD / "examples").glob("*.conf")]
+    shipped += [ROOT / "config" / "example.toml", ROOT / "deploy" / "debian" / "config.toml"]
+    secrets, own = set(), {"/etc/asana-backup/config.toml"}
+    for line in "\n".join(path.read_text() for path in shipped).splitlines():
+        by_root = re.search(r"\b(?:LoadCredential=[^:]+:|EnvironmentFile=-?)(/etc/asana-backup/\S+)", line)
+        if by_root:
+            secrets.add(by_root[1].replace("%i", "acme"))
+        else:
+            own |= set(re.findall(r"""[="'](/etc/asana-backup/[^\s"']+)""", line))
+    both = secrets & own
+    hold(not both, f"{sorted(both)} is root's, and the program is told to read it")
+    hold({"/etc/asana-backup/token", "/etc/asana-backup/environment"} <= secrets, f"systemd reads {sorted(secrets)} alone")
+    hold(len(own) > 5, f"the program reads {sorted(own)} alone")
+    return sorted(secrets), sorted(own)
+
+
+def by_hand(world):
+    """What the runbook says to run by hand in a world: `systemd`, `Kubernetes, CronJobs`."""
+    section = RUNBOOK.read_text().split("\n## Running a command by hand\n")[1].split("\n## ")[0]
+    commands = section.split(f"**{world}.**")[1].split("\n**")[0]
+    blocks = re.findall(r"^```sh\n(.*?)^```$", commands, re.MULTILINE | re.DOTALL)
+    hold(blocks, f"by hand, {world}: there is no command")
+    return "".join(blocks)
+
+
+def played(world, tool, body):
+    """What the commands by hand print with a function in place of a tool."""
+    text, code = said(["bash", "-euo", "pipefail", "-c", f"{tool}() {{ {body}; }}\n{by_hand(world)}"])
+    hold(code == 0, f"by hand, {world}: {text}")
+    return text
+
+
+def as_the_units():
+    """Holds a command by hand to all that the units give the program but for their sandbox."""
+    words = played("systemd", "systemd-run", 'printf "%s\\n" "$@"').splitlines()
+    given = {words[place + 1] for place, word in enumerate(words) if word == "-p"}
+    # How a unit begins and ends is its own.
+    own = r"Type|Exec\w+|NotifyAccess|SuccessExitStatus|Restart\w*|Timeout\w+|WatchdogSec"
+    text = read_unit("asana-backup.service").split("[Service]\n")[1].split("# The sandbox")[0]
+    lines = [line for line in text.splitlines() if re.match(r"[A-Z]", line) and not re.match(rf"({own})=", line)]
+    wanted = {line.replace("%C", "/var/cache") for line in lines} | {"UMask=0077"}
+    hold(given == wanted, f"by hand: {sorted(given ^ wanted)} is not as in the unit")
+    token, of_run = ("LoadCredential=asana-token:/etc/asana-backup/" + name for name in ("token", "%i.token"))
+    run = read_unit("asana-backup-run@.service")
+    lines = {of_run if line == token else line for line in [*lines, "UMask=0077"]}
+    hold(lines <= set(run.splitlines()), f"asana-backup-run@ lacks {sorted(lines - set(run.splitlines()))}")
+    unit = next(word.partition("=")[2] for word in words if word.startswith("--unit="))
+    hold(f"/run/credentials/{unit}.service/asana-token" in RUNBOOK.read_text(), f"by hand: the token of {unit} is elsewhere")
 
 
 def documents(text):
@@ -149,6 +209,78 @@ def restricted(name, pod):
         told = [word.replace("$(JOB_COMPLETION_INDEX)", "0") for word in container["args"]]
         text, code = said([program(), *told, "--help"])
         hold(code == 0, f"{name} says `{' '.join(told)}`, which the program does not understand:\n{text}")
+
+
+def as_shipped(example, shipped):
+    """Holds the example of an overlay to change what it is there for, and nothing else."""
+    settings = (KUBERNETES / "example" / "config.toml").read_text()
+    mine, theirs = normal(example), normal(shipped)
+    hold(mine.keys() == theirs.keys(), f"the example has {sorted(mine)}, and the CronJobs {sorted(theirs)}")
+    for key, document in mine.items():
+        hold(document["metadata"].pop("namespace", None) == "asana-backup", f"{key} is in no namespace")
+        if key[0] == "ConfigMap":
+            hold(document["data"] == {"config.toml": settings}, f"the example's pods read {document['data']}")
+        elif key[0] == "ServiceAccount":
+            role = document["metadata"].pop("annotations")
+            hold(list(role.values()) != list(theirs[key]["metadata"].pop("annotations").values()), f"the role is {role}")
+            hold(document == theirs[key], "the example changes more than the role")
+        else:
+            difference = differ(document, theirs[key], "/".join(key))
+            hold(difference is None, f"the example changes {difference}")
+    said_so, code = said([program(), "--config", KUBERNETES / "example" / "config.toml", "gaps", "--organization", "nobody"])
+    hold(code == 10 and "known: acme" in said_so, f"example/config.toml: {said_so}")
+
+
+def in_jobs(overlays, place):
+    """Holds the Jobs that the runbook makes by hand to what is asked of any other."""
+    if not shutil.which("jq"):
+        return "; there is no jq, so no Job was made by hand"
+    job_of = '{apiVersion: "batch/v1", kind: "Job", metadata: {name: $name}} * .spec.jobTemplate'
+    for world, name, kind, made_of in (
+        ("Kubernetes, the daemon", "daemon", "Deployment", "."),
+        ("Kubernetes, CronJobs", "cronjob", "CronJob", job_of),
+    ):
+        (found,) = (one for one in overlays[name] if (one["kind"], one["metadata"]["name"]) == (kind, "asana-backup"))
+        (place / "found.json").write_text(json.dumps(found))
+        # As kubectl does; what is not about a Job needs a cluster.
+        kubectl = f"""case "$*" in
+            *" -o json") jq --arg name asana-backup-by-hand '{made_of}' {place}/found.json ;;
+            *" create -f -") cat ;;
+            *) ;;
+        esac"""
+        (job,) = documents(played(world, "kubectl", kubectl))
+        hold((job["kind"], job["metadata"]["name"]) == ("Job", "asana-backup-by-hand"), f"{world}: {job}")
+        valid("by-hand", [job], place)
+        pod = job["spec"]["template"]["spec"]
+        restricted(world, pod)
+        hold(pod.get("restartPolicy") == "Never", f"{world}: a command by hand is begun anew")
+        probes = [key for key in pod["containers"][0] if key.endswith("Probe")]
+        hold(not probes, f"{world}: a command by hand has {probes}, which it cannot answer")
+        labels = job["spec"]["template"]["metadata"]["labels"].items()
+        hold(labels >= {"app.kubernetes.io/name": "asana-backup"}.items(), f"{world}: the NetworkPolicy does not know {labels}")
+    return ""
+
+
+def opened(path, first):
+    """A file without the comment signs of the block that begins with a line."""
+    before, found, after = path.read_text().partition(f"# {first}\n")
+    hold(found, f"{path.name} has no commented `{first}`")
+    indent = before.rpartition("\n")[2]
+    block = re.match(rf"(?:{indent}# .*\n)*", after)[0]
+    return before + first + "\n" + block.replace(f"{indent}# ", indent) + after.removeprefix(block)
+
+
+def pushed(place):
+    """Holds what is commented for a Pushgateway to be right once it counts: the settings, and the way there."""
+    config = place / "config.toml"
+    config.write_text(opened(KUBERNETES / "base" / "config.toml", "[metrics]"))
+    text, code = said([program(), "--config", config, "gaps", "--organization", "nobody"])
+    hold(code == 10 and "known: acme" in text, f"[metrics] of base/config.toml: {text}")
+    (policy,) = documents(opened(KUBERNETES / "base" / "networkpolicy.yaml", "- to:"))
+    valid("networkpolicy", [policy], place)
+    out = {one["port"] for rule in policy["spec"]["egress"] for one in rule["ports"]}
+    port = int(re.search(r'^pushgateway_url = ".*:(\d+)"$', config.read_text(), re.MULTILINE)[1])
+    hold(out == {53, 443, port, 4318}, f"pods may reach {out}, and the Pushgateway listens on {port}")
 
 
 def holder(document, job, uid, pod):
@@ -233,7 +365,7 @@ def helm(values):
 def manifests():
     """The manifests and the chart, as their own tools render them."""
     version = re.search(r'^version = "(.*)"', (ROOT / "Cargo.toml").read_text(), re.MULTILINE)[1]
-    overlays = {name: kustomize(KUBERNETES / name) for name in ("cronjob", "daemon", "indexed", "backfill")}
+    overlays = {name: kustomize(KUBERNETES / name) for name in ("cronjob", "daemon", "indexed", "backfill", "example")}
     count = 0
     with folder() as place:
         overlays["daemon with monitor"] = with_monitor(place)
@@ -246,9 +378,20 @@ def manifests():
                     restricted(name, template["spec"])
                     image = template["spec"]["containers"][0]["image"]
                     hold(image.endswith(f":{version}"), f"{name} runs {image}, and this is {version}")
+        pushed(place)
+        jobs = in_jobs(overlays, place)
         valid("secret", documents((KUBERNETES / "secret.example.yaml").read_text()), place)
-    runs = {name: [one for one in made if pod_template(one)] for name, made in overlays.items() if "monitor" not in name}
-    claims({name: one for name, (one,) in runs.items()})
+    claims({
+        f"{name}/{one['metadata']['name']}": one
+        for name, made in overlays.items()
+        if "monitor" not in name
+        for one in made
+        if pod_template(one)
+    })
+    as_shipped(overlays["example"], overlays["cronjob"])
+    # Who only runs tells nobody whether the repository is whole: AsanaBackupVerifyOverdue would fire for everybody.
+    told = {tuple(pod_template(one)["spec"]["containers"][0]["args"]) for one in overlays["cronjob"] if pod_template(one)}
+    hold(("verify",) in told, f"the CronJobs say {told}, and none verifies")
     import helm_python
 
     report = helm_python.lint(CHART, strict=True)
@@ -266,7 +409,7 @@ def manifests():
             except helm_python.HelmError:
                 continue
         hold(False, f"the chart takes {wrong}")
-    return f"{count} documents of {len(overlays)} overlays are valid, and the chart gives the same"
+    return f"{count} documents of {len(overlays)} overlays are valid, and the chart gives the same{jobs}"
 
 
 if __name__ == "__main__":

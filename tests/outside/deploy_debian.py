@@ -18,6 +18,8 @@ MODES = {
     "/usr/lib/systemd/system/asana-backup.service": "-rw-r--r--",
     "/usr/lib/systemd/system/asana-backup-run@.service": "-rw-r--r--",
     "/usr/lib/systemd/system/asana-backup-run@.timer": "-rw-r--r--",
+    "/usr/lib/systemd/system/asana-backup-verify@.service": "-rw-r--r--",
+    "/usr/lib/systemd/system/asana-backup-verify@.timer": "-rw-r--r--",
     "/usr/lib/sysusers.d/asana-backup.conf": "-rw-r--r--",
     "/usr/lib/tmpfiles.d/asana-backup.conf": "-rw-r--r--",
     "/usr/share/bash-completion/completions/asana-backup": "-rw-r--r--",
@@ -27,6 +29,7 @@ MODES = {
     "/usr/share/man/man1/asana-backup-run.1.gz": "-rw-r--r--",
     "/usr/share/doc/asana-backup/copyright": "-rw-r--r--",
     "/usr/share/doc/asana-backup/examples/config.toml": "-rw-r--r--",
+    "/usr/share/doc/asana-backup/operations.md": "-rw-r--r--",
     "/etc/asana-backup/config.toml": "-rw-r--r--",
 }
 

@@ -126,7 +126,8 @@ def build(containers, place):
 
 def pod(world, repository, secrets):
     """The CronJob's pod, as kustomize renders it, with this world's settings; and what it reads."""
-    cronjob = next(one for one in kustomize(KUBERNETES / "cronjob") if one["kind"] == "CronJob")
+    cronjobs = [one for one in kustomize(KUBERNETES / "cronjob") if one["kind"] == "CronJob"]
+    cronjob = next(one for one in cronjobs if one["metadata"]["name"] == "asana-backup")
     spec = pod_template(cronjob)["spec"]
     container = spec["containers"][0]
     hold(container["image"].startswith("ghcr.io/asana-backup/asana-backup:"), f"the pod runs {container['image']}")

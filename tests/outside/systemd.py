@@ -7,6 +7,7 @@ afterwards: each boot has a layer of its own. Needs root, debootstrap and system
 this machine, where the simulated Asana listens on 127.0.0.1.
 """
 
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deploy import SYSTEMD, said
+from deploy import SYSTEMD, by_hand, said
 from world import folder, hold, program, run_check, simulator
 
 BOOT = 240
@@ -40,9 +41,26 @@ systemctl start asana-backup-run@acme.timer; note asana-backup-run@acme.timer ti
 systemctl start asana-backup-run@acme; note asana-backup-run@acme first
 systemctl start asana-backup-run@acme; note asana-backup-run@acme second
 echo "repository $(stat -c '%U' /var/lib/asana-backup/acme)" >>/results/log
+systemctl start asana-backup-verify@acme.timer; note asana-backup-verify@acme.timer weekly
+# It needs no token.
+rm /etc/asana-backup/acme.token
+systemctl start asana-backup-verify@acme; note asana-backup-verify@acme verified
+part=$(find /var/lib/asana-backup/acme/tables/tasks/data -name '*.parquet' | head -n 1)
+mv "$part" /var/lib/asana-backup/part
+systemctl start asana-backup-verify@acme; note asana-backup-verify@acme damaged
+mv /var/lib/asana-backup/part "$part"
+install -m 600 /results/token /etc/asana-backup/acme.token
+# By hand, as the runbook says: with the daemon's token, that of an organization, and that where settings would name a file.
+. /results/by_hand >/results/gaps; echo "by_hand_gaps ExecMainStatus=$?" >>/results/log
+token=/etc/asana-backup/acme.token
+by_hand run --full --organization acme; echo "by_hand_run ExecMainStatus=$?" >>/results/log
+by_hand check --organization acme --output json --token-file /run/credentials/asana-backup-by-hand.service/asana-token >/results/check
+echo "foreign $(find /var/lib/asana-backup /var/cache/asana-backup ! -user asana-backup | wc -l)" >>/results/log
 # Each instance has its own token: neither that of the daemon nor that of another.
 printf wrong | install -m 600 /dev/stdin /etc/asana-backup/other.token
 systemctl start asana-backup-run@other; note asana-backup-run@other refused
+token=/etc/asana-backup/other.token
+by_hand run --organization acme; echo "by_hand_wrong ExecMainStatus=$?" >>/results/log
 rm /etc/asana-backup/token
 systemctl start asana-backup-run@acme; note asana-backup-run@acme third
 """
@@ -88,6 +106,7 @@ def ready(root):
 def boot(root, place, script):
     """Boots with the units installed, runs a script in there, and gives back what it noted."""
     (place / "inside").write_text(INSIDE + script + END)
+    (place / "by_hand").write_text(by_hand("systemd"))
     (place / "check.service").write_text(CHECK)
     installed = {
         program(): "/usr/bin/asana-backup",
@@ -129,7 +148,7 @@ def world_of(world, place):
 
 
 def run(root):
-    """The one-shot service and its timer."""
+    """The one-shot services and their timers."""
     with folder() as place, simulator("tiny", token="canary") as world:
         world_of(world, place)
         # Gaps from the first run on: exit 3, which is no failure.
@@ -144,11 +163,21 @@ def run(root):
         expect(noted, more, "second", Result="success")
         hold(noted["second"].split("ExecMainStatus=")[1][0] in "03", noted["second"])
         hold(noted.get("repository") == "asana-backup", f"the repository is {noted.get('repository')}'s\n{more}")
-        expect(noted, more, "timer", ActiveState="active", SubState="waiting")
+        for timer in ("timer", "weekly"):
+            expect(noted, more, timer, ActiveState="active", SubState="waiting")
+        expect(noted, more, "verified", Result="success", ExecMainStatus="0")
+        expect(noted, more, "damaged", Result="exit-code", ExecMainStatus="20")
+        expect(noted, more, "by_hand_gaps", ExecMainStatus="0")
+        hold("403" in (place / "gaps").read_text(), f"by hand, gaps are {(place / 'gaps').read_text()}\n{more}")
+        hold(noted["by_hand_run"][-1] in "03", f"by hand, a run ends with {noted['by_hand_run']}\n{more}")
+        checked = [json.loads(line) for line in (place / "check").read_text().splitlines()]
+        hold([one["ok"] for one in checked if one["what"] == "token"] == [True], f"by hand: {checked}\n{more}")
+        expect(noted, more, "by_hand_wrong", ExecMainStatus="12")
+        hold(noted["foreign"] == "0", f"by hand, {noted['foreign']} files are not the service's\n{more}")
         expect(noted, more, "refused", Result="exit-code", ExecMainStatus="12")
         expect(noted, more, "third", Result="success")
         hold("canary" not in more, "the token is shown")
-    return "under a real systemd: a run with gaps is a success, each has its own token, a refused one is a failure with 12, the timer waits"
+    return "under a real systemd: a run with gaps is a success, each has its own token, a refused one is a failure with 12, a verify tells whole from damaged, a command by hand does as the service, the timers wait"
 
 
 def daemon(root):
