@@ -130,16 +130,20 @@ async fn may_hear_projects(work: &mut Work<'_>, base: Option<&Snapshot>, walks: 
     }
     let projects = resources::named("projects");
     work.load(projects).await?;
+    let mut last = None;
     for one in work.stage.rows(projects)?.into_iter().take(PROJECTS_ASKED) {
         work.walk.listen(vec![one.key], Vec::new());
         match poll(work).await? {
             Ok(_) => return work.probed(PROJECT_EVENTS, "allowed".to_owned()),
-            // It went, which says nothing of others.
+            // It went, or is not shown any more, which says nothing of others.
             Err(refusal) if refusal.status == 404 => {}
-            Err(refusal) => return work.refused(PROJECT_EVENTS, &refusal),
+            Err(refusal) => last = Some(refusal),
         }
     }
-    Ok(false)
+    match last {
+        Some(refusal) => work.refused(PROJECT_EVENTS, &refusal),
+        None => Ok(false),
+    }
 }
 
 impl Work<'_> {

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use asana_backup::asana::Pacer;
 use asana_backup::backup::Outcome;
 use asana_backup::model::Gap;
 use asana_simulator::{EventsPlan, Fault, FaultKind, Options, Size};
@@ -10,8 +11,9 @@ use serde_json::Value;
 
 use crate::gaps::accept;
 use crate::holes::{commit, forged};
+use crate::power::{Point, Side};
 use crate::system::cells;
-use crate::world::{Row, World};
+use crate::world::{Row, World, unlimited};
 
 /// A world copied once, whose runs hold deletions back.
 async fn world(size: Size) -> World {
@@ -354,4 +356,54 @@ async fn what_goes_between_its_listing_and_what_is_below_it_goes_in_that_run() {
     for table in ["tasks", "stories", "attachments"] {
         world.assert_table_equals_truth(outcome.snapshot.0, table).await;
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_word_on_what_is_held_counts_for_a_run_that_goes_on_too() {
+    let calls = {
+        let (mut world, _) = holding().await;
+        world.accept_deletions = true;
+        world.power.on_until(None);
+        world.try_run_now().await.expect("it succeeds");
+        world.power.calls()
+    };
+    for call in (1..calls).step_by(11) {
+        let (mut world, waiting) = holding().await;
+        // The run that dies does not have the word, or has it: whoever goes on has.
+        world.accept_deletions = call % 4 == 0;
+        let point = Point { call, side: Side::Before };
+        assert!(world.cut_run(Some(point), Pacer::new(unlimited())).await.is_none_or(|done| done.is_ok()));
+        world.accept_deletions = true;
+        let outcome = world.run().await;
+        let rows = keys(&world, outcome.snapshot.0).await;
+        let left: Vec<_> = waiting.iter().filter(|name| rows.contains(*name)).collect();
+        assert!(left.is_empty(), "cut before call {call}: {left:?}");
+        assert_eq!((outcome.held_deletions, outcome.complete), (0, true), "{:?}", outcome.gaps);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_held_and_cannot_be_asked_about_stays_held_whatever_the_word() {
+    let (mut world, waiting) = holding().await;
+    world.accept_deletions = true;
+    let (_, refused) = waiting.iter().find(|(table, _)| table == "tasks").expect("a task");
+    world.simulator.fault(Fault::status(&format!("/tasks/{refused}"), 403));
+    let outcome = world.run().await;
+    let left = held(&world, outcome.snapshot.0).await;
+    assert!(left.contains(&("tasks".to_owned(), refused.clone())), "{left:?}");
+    assert!(!outcome.complete && held_gaps(&outcome).contains_key("tasks"), "{:?}", outcome.gaps);
+    world.simulator.clear_faults();
+    let outcome = world.run().await;
+    assert_eq!((outcome.held_deletions, outcome.complete), (0, true), "{:?}", outcome.gaps);
+}
+
+/// A world whose next run finds nothing new, and holds back the deletion of tasks; with what is held.
+async fn holding() -> (World, BTreeSet<(String, String)>) {
+    let mut world = world(Size::Tasks(40)).await;
+    world.full = false;
+    leaves(&world, 12).iter().for_each(|task| drop(world.simulator.delete_task(task)));
+    let outcome = world.run().await;
+    let waiting = held(&world, outcome.snapshot.0).await;
+    assert!(!waiting.is_empty());
+    (world, waiting)
 }

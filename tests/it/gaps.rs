@@ -485,3 +485,117 @@ async fn what_has_a_row_has_what_hangs_below_it_or_a_gap() {
         }
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_is_asked_again_as_the_question_that_was_not_answered() {
+    let mut world = small();
+    let attachments = world.simulator.truth("attachments", None);
+    let of_project = |one: &&serde_json::Value| one["parent"]["resource_type"] == "project";
+    let project = attachments.iter().find(of_project).expect("one of a project")["parent"]["gid"].clone();
+    let project = project.as_str().expect("a gid").to_owned();
+    let wanted = project.clone();
+    let refuse = move |world: &World| {
+        world.simulator.fault(status(&format!("/projects/{wanted}/sections"), 403));
+        world.simulator.fault(status("/attachments", 403));
+    };
+    refuse(&world);
+    let first = world.run().await;
+    let of_it = |outcome: &Outcome| -> BTreeSet<String> {
+        outcome.gaps.iter().filter(|gap| gap.gid == project).map(|gap| gap.scope.clone()).collect()
+    };
+    let gaps = of_it(&first);
+    assert!(gaps.contains("getAttachmentsForObject") && gaps.contains("getSectionsForProject"), "{gaps:?}");
+    for full in [false, true] {
+        world.full = full;
+        let outcome = world.run().await;
+        assert_eq!(of_it(&outcome), gaps, "full: {full}");
+        assert!(!outcome.complete);
+    }
+    world.simulator.clear_faults();
+    world.full = false;
+    let outcome = world.run().await;
+    assert!(of_it(&outcome).is_empty(), "{:?}", outcome.gaps);
+    world.assert_table_equals_truth(outcome.snapshot.0, "attachments").await;
+    world.assert_table_equals_truth(outcome.snapshot.0, "sections").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_404_that_nothing_else_explains_is_a_gap_and_no_deletion() {
+    for comes_back in [false, true] {
+        let mut world = small();
+        world.run().await;
+        world.full = false;
+        let task = task_with_stories(&world);
+        if comes_back {
+            world.simulator.delete_task(&task);
+            assert_eq!(world.reconcile().await.tables["tasks"].counts.gone, 1);
+            world.full = false;
+            world.simulator.undelete_task(&task);
+        } else {
+            world.simulator.rename_task(&task, "another name");
+        }
+        world.simulator.fault(status(&format!("/tasks/{task}"), 404));
+        let before = world.rows(world.numbers().await.len() as u64, "tasks").await;
+        let outcome = world.run().await;
+        let rows = world.rows(outcome.snapshot.0, "tasks").await;
+        assert_eq!(rows.contains_key(&task), before.contains_key(&task), "a 404 alone took it out");
+        let gap = only(&outcome);
+        assert_eq!((&*gap.table, &*gap.scope, &*gap.gid, gap.status), ("tasks", "getTask", &*task, 404));
+        world.simulator.clear_faults();
+        let next = world.run().await;
+        assert!(next.gaps.is_empty(), "{:?}", next.gaps);
+        for table in ["tasks", "stories"] {
+            world.assert_table_equals_truth(next.snapshot.0, table).await;
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_of_what_is_gone_ends_with_the_walk_that_does_not_meet_it() {
+    let mut world = small();
+    world.run().await;
+    world.full = false;
+    let task = task_with_stories(&world);
+    world.simulator.rename_task(&task, "another name");
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    world.simulator.fault(status(&format!("/tasks/{task}"), 404));
+    assert_eq!(only(&world.run().await).status, 404);
+    // Nobody hears of the deletion.
+    world.simulator.delete_task(&task);
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    world.lose_events();
+    world.simulator.clear_faults();
+    let walked = world.reconcile().await;
+    assert!(walked.complete, "{:?}", walked.gaps);
+    world.assert_equals_truth(walked.snapshot.0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_redirects_is_a_gap_and_ends_no_run() {
+    let world = World::tiny();
+    let task = task_with_stories(&world);
+    world.simulator.fault(status(&format!("/tasks/{task}/stories"), 302));
+    let outcome = world.run().await;
+    assert_eq!((only(&outcome).status, &*only(&outcome).gid), (302, &*task));
+    world.simulator.fault(status("/users/me", 307));
+    let error = world.try_run().await.expect_err("nothing can be read");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_about_another_record_is_a_gap() {
+    let mut world = small();
+    world.run().await;
+    world.full = false;
+    let task = task_with_stories(&world);
+    world.simulator.rename_task(&task, "another name");
+    let gid = |gid: &str| format!("\"gid\":\"{gid}\"");
+    world.line.swap(Some((format!("/tasks/{task}?"), gid(&task), gid("7"))));
+    let outcome = world.run().await;
+    world.line.swap(None);
+    let gap = only(&outcome);
+    assert_eq!((&*gap.scope, &*gap.gid), ("record", &*task));
+    assert!(!world.rows(outcome.snapshot.0, "tasks").await.contains_key("7"));
+    assert!(world.run().await.gaps.len() <= 1);
+    assert!(world.reconcile().await.gaps.is_empty());
+}

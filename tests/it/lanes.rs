@@ -465,3 +465,34 @@ async fn what_slips_between_two_pages_of_the_projects_is_there_all_the_same() {
         outcome.snapshot
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_stream_told_before_it_refused_is_read_all_the_same() {
+    for status in [403, 503] {
+        let world = LANES[0].world(7).await;
+        let task = some_of_a_project(&world, 3);
+        world.simulator.rename_task(&task, "another name");
+        tokio::time::sleep(Duration::from_secs(120)).await;
+        // The first question is the plan's: it hears of the task, and its token goes on.
+        world.simulator.fault(Fault { after: 1, ..Fault::status("/workspaces/*/events", status) });
+        let outcome = world.run().await;
+        let rows = world.rows(outcome.snapshot.0, "tasks").await;
+        assert!(rows[&task].raw.contains("another name"), "{status}: what was heard is not read");
+        assert!(outcome.requests.contains_key("searchTasksForWorkspace"), "{:?}", outcome.requests);
+        world.simulator.clear_faults();
+        let next = world.run().await;
+        world.assert_table_equals_truth(next.snapshot.0, "tasks").await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_project_that_may_not_be_heard_does_not_silence_the_others() {
+    let world = LANES[1].world(7).await;
+    let task = some_of_a_project(&world, 3);
+    world.simulator.rename_task(&task, "another name");
+    // The plan asks about one project, and then about another.
+    world.simulator.fault(Fault::status("/events", 403).times(1));
+    let outcome = world.run().await;
+    assert!(outcome.plan.contains(LANES[1].name), "{}", outcome.plan);
+    assert!(world.rows(outcome.snapshot.0, "tasks").await[&task].raw.contains("another name"));
+}

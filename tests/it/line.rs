@@ -22,6 +22,9 @@ use crate::seeds::Dice;
 
 type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
 
+/// Words of a target, words of its answer, and what comes in their place.
+pub(crate) type Swap = (String, String, String);
+
 /// What is true of some requests.
 type Sign = Box<dyn FnMut(&str) -> bool + Send>;
 /// Something that is done when a request sets out.
@@ -50,6 +53,7 @@ struct State {
     deeds: Vec<(Sign, Deed)>,
     /// Answers to such requests lack the gid of their first record.
     spoils: Option<fn(&str) -> bool>,
+    swaps: Option<Swap>,
 }
 
 impl std::fmt::Debug for State {
@@ -70,6 +74,7 @@ impl Line {
             trace: Vec::new(),
             deeds: Vec::new(),
             spoils: None,
+            swaps: None,
         };
         Self { simulator, power, state: Arc::new(Mutex::new(state)) }
     }
@@ -97,6 +102,11 @@ impl Line {
     /// From now on answers to requests of which `is_it` is true lack the gid of their first record.
     pub(crate) fn spoil(&self, is_it: Option<fn(&str) -> bool>) {
         self.state().spoils = is_it;
+    }
+
+    /// From now on answers to requests of which the target has these words have others in the place of some.
+    pub(crate) fn swap(&self, swap: Option<Swap>) {
+        self.state().swaps = swap;
     }
 
     /// Requests that came while Asana asked for patience.
@@ -139,7 +149,14 @@ impl Line {
         self.power.took_effect(call).await;
         self.arrives(&target, &response);
         if self.state().spoils.is_some_and(|is_it| is_it(&target)) {
-            return spoilt(response.map(|body| body.map_err(BoxError::from).boxed_unsync())).await;
+            let response = response.map(|body| body.map_err(BoxError::from).boxed_unsync());
+            // Without the gid of its first record.
+            return altered(response, |text| text.replacen("\"gid\"", "\"no\"", 1)).await;
+        }
+        let swap = self.state().swaps.clone();
+        if let Some((_, from, to)) = swap.filter(|(words, ..)| target.contains(words)) {
+            let response = response.map(|body| body.map_err(BoxError::from).boxed_unsync());
+            return altered(response, |text| text.replace(&from, &to)).await;
         }
         response.map(|body| body.map_err(BoxError::from).boxed_unsync())
     }
@@ -185,11 +202,11 @@ impl Line {
     }
 }
 
-/// The same answer without the gid of its first record.
-async fn spoilt(response: Response<AnswerBody>) -> Response<AnswerBody> {
+/// The same answer with another text.
+async fn altered(response: Response<AnswerBody>, alter: impl FnOnce(&str) -> String) -> Response<AnswerBody> {
     let (mut head, body) = response.into_parts();
     let text = body.collect().await.expect("a whole body").to_bytes();
-    let text = String::from_utf8(text.to_vec()).expect("JSON is text").replacen("\"gid\"", "\"no\"", 1);
+    let text = alter(std::str::from_utf8(&text).expect("JSON is text"));
     head.headers.remove("content-length");
     let body = Full::new(Bytes::from(text)).map_err(BoxError::from);
     Response::from_parts(head, body.boxed_unsync())

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use asana_backup::asana::{
     Client, ClientOptions, PaceOptions, Pacer, RetryOptions, Token, transport_in_process,
@@ -25,6 +26,18 @@ struct Search {
     tasks: Arc<Vec<(i64, i64)>>,
     at_once: usize,
     includes: bool,
+    /// The one of its answers that is short of its last tasks.
+    short: usize,
+    /// Whether it sorts the other way round.
+    descends: bool,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Default for Search {
+    fn default() -> Self {
+        let (tasks, asked) = Default::default();
+        Self { tasks, at_once: 100, includes: false, short: usize::MAX, descends: false, asked }
+    }
 }
 
 fn moment(milliseconds: i64) -> DateTime<Utc> {
@@ -63,9 +76,13 @@ impl Search {
             })
             .collect();
         found.sort_by_key(|(_, created, modified)| if by_creation { *created } else { *modified });
+        if self.descends {
+            found.reverse();
+        }
+        let is_short = self.asked.fetch_add(1, Ordering::Relaxed) == self.short;
         found
             .iter()
-            .take(self.at_once)
+            .take(if is_short { self.at_once / 2 } else { self.at_once })
             .map(|(gid, created, modified)| {
                 json!({"gid": gid.to_string(), "created_at": created, "modified_at": modified})
             })
@@ -127,7 +144,8 @@ async fn every_task_is_found_however_many_share_an_instant() {
         for at_once in [20, 100] {
             for includes in [false, true] {
                 let wanted: BTreeSet<_> = (0..tasks.len()).collect();
-                let search = Search { tasks: Arc::new(tasks.clone()), at_once, includes };
+                let search =
+                    Search { tasks: Arc::new(tasks.clone()), at_once, includes, ..Search::default() };
                 let (found, findings) = search.swept().await;
                 assert_eq!(found, wanted, "{} tasks, {at_once} at once, {includes}", tasks.len());
                 assert!(findings.lacks.is_empty(), "{:?}", findings.lacks);
@@ -140,11 +158,30 @@ async fn every_task_is_found_however_many_share_an_instant() {
 #[tokio::test(start_paused = true)]
 async fn what_no_window_can_tell_apart_is_said_not_to_be_proven() {
     let tasks = Arc::new(vec![(5, 5); 130]);
-    let (found, findings) = Search { tasks, at_once: 100, includes: false }.swept().await;
+    let (found, findings) = Search { tasks, ..Search::default() }.swept().await;
     assert_eq!(found.len(), 100);
     assert!(
         findings.lacks["tasks"].iter().any(|why| why.contains("100 tasks or more")),
         "{:?}",
         findings.lacks
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_short_answer_does_not_end_the_search() {
+    let tasks = Arc::new((0..400).map(|nth| (nth * 7, nth)).collect::<Vec<_>>());
+    for short in 0..6 {
+        let search = Search { tasks: Arc::clone(&tasks), short, ..Search::default() };
+        let (found, findings) = search.swept().await;
+        assert_eq!(found.len(), tasks.len(), "answer {short} was short");
+        assert!(findings.lacks.is_empty() && findings.swept_until.is_some(), "{findings:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_that_does_not_sort_as_it_is_asked_to_proves_nothing() {
+    let tasks = Arc::new((0..400).map(|nth| (nth * 7, nth)).collect::<Vec<_>>());
+    let (_, findings) = Search { tasks, descends: true, ..Search::default() }.swept().await;
+    assert_eq!(findings.swept_until, None);
+    assert!(findings.lacks["tasks"].iter().any(|why| why.contains("not in the order")), "{findings:?}");
 }
