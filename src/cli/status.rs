@@ -14,7 +14,7 @@ use crate::clock::Clock;
 use crate::config::{Config, ScheduleSettings};
 use crate::daemon::{Last, leading, open};
 use crate::error::Result;
-use crate::model::{Gap, Hash, Snapshot, SnapshotNumber, TableState};
+use crate::model::{Hash, Snapshot, SnapshotNumber, TableState};
 use crate::repository::{Repository, TableObjects};
 
 /// The exit code of a late copy, where it was asked for.
@@ -118,10 +118,6 @@ async fn report(
     let times = leading(schedule, repository.organization())?;
     let last = Last::of(repository).await?;
     let newest = last.snapshot.as_ref();
-    let gaps: Vec<Gap> = match newest {
-        Some(snapshot) => repository.list(snapshot.gaps).await?,
-        None => Vec::new(),
-    };
     // Nothing is late that never was: that a first copy is missing shows by itself.
     let late_from = last.backup.and_then(|last| times.as_ref()?.late_from(last));
     Ok(Report {
@@ -137,8 +133,8 @@ async fn report(
         schedule: times.map(|times| format!("{} {}", times.expression(), schedule.timezone)),
         late_from,
         late: late_from.is_some_and(|from| from <= now),
-        gaps: gaps.len() as u64,
-        accepted_gaps: gaps.iter().filter(|gap| gap.is_accepted(now)).count() as u64,
+        gaps: last.gaps.len() as u64,
+        accepted_gaps: last.gaps.iter().filter(|gap| gap.is_accepted(now)).count() as u64,
         held_deletions: newest.map_or(0, |snapshot| snapshot.held_count),
         claim: held(repository, newest, now).await?,
         runs: runs(repository).await?,
