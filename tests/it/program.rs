@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -184,6 +185,30 @@ fn a_backfill_by_hand_says_what_it_reads_and_what_it_cost_and_refuses_what_nobod
     );
     ends(&served.run(&["backfill"]), 2);
     ends(&served.run(&["backfill", "--since", "yesterday"]), 2);
+}
+
+#[test]
+fn metrics_that_cannot_be_told_fail_no_run_and_their_file_is_for_everybody_whatever_the_umask() {
+    let served = Served::start(&[]);
+    let (config, file) = (served.folder.path().join("config.toml"), served.folder.path().join("asana.prom"));
+    let settings = format!(
+        "[metrics]\ntextfile = '{}'\npushgateway_url_file = '/nonexistent/pushgateway'\n",
+        file.display()
+    );
+    std::fs::write(&config, settings).expect("a config file");
+    let run = served.command(&["run"]);
+    let mut private = Command::new("sh");
+    private.args(["-c", "umask 077; exec \"$0\" \"$@\""]).arg(run.get_program()).args(run.get_args());
+    for (name, value) in run.get_envs() {
+        match value {
+            Some(value) => private.env(name, value),
+            None => private.env_remove(name),
+        };
+    }
+    let said = ends(&private.env("ASANA_BACKUP_CONFIG", &config).output().expect("it runs"), 0);
+    assert!(said.contains("metrics not pushed") && said.contains("/nonexistent/pushgateway"), "{said}");
+    let mode = std::fs::metadata(&file).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o644, "{mode:o}");
 }
 
 #[test]
