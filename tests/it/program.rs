@@ -211,6 +211,41 @@ fn metrics_that_cannot_be_told_fail_no_run_and_their_file_is_for_everybody_whate
     assert_eq!(mode & 0o777, 0o644, "{mode:o}");
 }
 
+/// Replaces the text of a key in a file of JSON.
+fn rewrite(file: &Path, key: &str, value: &str) {
+    let text = std::fs::read_to_string(file).expect("a file");
+    let (before, rest) = text.split_once(&format!("\"{key}\": \"")).expect("the key");
+    let (_, after) = rest.split_once('"').expect("a text");
+    std::fs::write(file, format!("{before}\"{key}\": \"{value}\"{after}")).expect("writable");
+}
+
+#[test]
+fn status_fails_where_a_copy_is_late_or_never_came_to_be_if_that_is_asked_for() {
+    const LONG_AGO: &str = "2026-01-01T00:00:00Z";
+    let served = Served::start(&[]);
+    let check = |place: &Path, late: bool, named: &str| {
+        let mut status = program();
+        status.args(["status", "--fail-if-late", "--repository"]).arg(place);
+        let said = ends(&status.output().expect("it runs"), i32::from(late));
+        assert!(said.contains(named) && said.contains("LATE") == late, "{said}");
+    };
+    let place = served.repository();
+    check(&place, true, "there is no repository");
+    ends(&served.run(&["status"]), 10);
+    ends(&served.run(&["run"]), 0);
+    check(&place, false, "in time");
+    rewrite(&place.join("snapshots/00000000000000000001.json"), "changed_until", LONG_AGO);
+    check(&place, true, "LATE since 2026-01-01");
+    ends(&served.run(&["status"]), 0);
+
+    let new = served.folder.path().join("new");
+    std::fs::create_dir(&new).expect("a folder");
+    std::fs::copy(place.join("repository.json"), new.join("repository.json")).expect("a file");
+    check(&new, false, "there is no snapshot yet: in time");
+    rewrite(&new.join("repository.json"), "created_at", LONG_AGO);
+    check(&new, true, "there is no snapshot yet: LATE since 2026-01-01");
+}
+
 #[test]
 fn a_flipped_bit_and_a_missing_part_are_found_and_named() {
     let served = Served::start(&[]);
