@@ -64,6 +64,10 @@ pub struct Refusal {
     pub sync: Option<String>,
 }
 
+/// What to do where Asana has not said anything.
+const UNREACHED: &str = "see whether Asana can be reached from here: a proxy is named by HTTPS_PROXY, an authority of your \
+                         own by `[network] ca_file`";
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.status {
@@ -74,6 +78,23 @@ impl fmt::Display for Refusal {
 }
 
 impl Refusal {
+    /// Whether Asana could not answer, so that nothing is known of what was asked.
+    #[must_use]
+    pub fn is_unanswered(&self) -> bool {
+        self.status == 0 || self.status >= 500
+    }
+
+    /// The error of whoever cannot go on without this answer: `kind` and `remedy` are for what Asana said itself.
+    #[must_use]
+    pub fn error(&self, kind: ErrorKind, remedy: &str) -> Error {
+        if let Some(error) = self.redirected() {
+            return error;
+        }
+        let (kind, remedy) =
+            if self.is_unanswered() { (ErrorKind::Unavailable, UNREACHED) } else { (kind, remedy) };
+        Error::new(kind, self.to_string()).remedy(remedy)
+    }
+
     /// A refusal that no status of Asana explains.
     pub(super) fn without_answer(phrase: impl Into<String>) -> Self {
         Self { status: 0, phrase: phrase.into(), help: None, sync: None }

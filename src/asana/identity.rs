@@ -81,9 +81,9 @@ pub(super) async fn confirm(inner: &Inner) -> Result<()> {
             Ok(me) => Err(changed(&known.gid, &me.gid)),
             Err(_) => Err(Error::new(ErrorKind::Unavailable, "`/users/me` answered no user")),
         },
-        Reply::Refused(refusal) | Reply::TooMuch(refusal) => {
-            Err(Error::new(ErrorKind::Unavailable, format!("`/users/me` answered {refusal}")))
-        }
+        Reply::Refused(refusal) | Reply::TooMuch(refusal) => Err(refusal
+            .error(ErrorKind::Unavailable, "run again when Asana answers")
+            .doing("ask who the token is")),
     }
 }
 

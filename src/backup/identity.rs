@@ -23,11 +23,8 @@ pub(super) async fn of(client: &Client) -> Result<TokenIdentity> {
                 .map_err(|_| Error::new(ErrorKind::Unavailable, "`/users/me` answered no user"))?;
             Ok(TokenIdentity { gid: me.gid, name: me.name, probes: BTreeMap::new() })
         }
-        Answer::Refused(refusal) if refusal.status >= 500 || refusal.status == 0 => {
-            Err(Error::new(ErrorKind::Unavailable, format!("`/users/me` answered {refusal}")))
-        }
         Answer::Refused(refusal) => Err(refusal
-            .redirected()
-            .unwrap_or_else(|| Error::new(ErrorKind::Denied, format!("`/users/me` answered {refusal}")))),
+            .error(ErrorKind::Denied, "use the token of a service account of this organization")
+            .doing("ask who the token is")),
     }
 }

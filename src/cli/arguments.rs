@@ -73,7 +73,8 @@ pub(super) enum Command {
     Daemon(DaemonArguments),
     /// Say how current a copy is, what it grew by, what it lacks, and who works on it
     Status {
-        /// Exit with 1 if a backup is late: if its second tick since the last one has come
+        /// Exit with 1 if a backup is late: if its second tick has come since the last one, or, where there never was one,
+        /// since the repository was created; and if there is no repository
         #[arg(long)]
         fail_if_late: bool,
     },

@@ -5,7 +5,7 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::asana::{Answer, Client, Page, Refusal};
+use crate::asana::{Answer, Client, Page};
 use crate::cli::arguments::Arguments;
 use crate::cli::{chosen, show};
 use crate::clock::Clock;
@@ -16,8 +16,6 @@ use crate::repository::{Found, Repository, Store, probe};
 use crate::resources::{self, Below, Resource};
 
 const SERVICE_ACCOUNT: &str = "use the token of a service account, which sees the whole organization";
-const UNREACHED: &str = "see whether Asana can be reached from here: a proxy is named by HTTPS_PROXY, an authority of your \
-                         own by `[network] ca_file`";
 
 /// One thing that was tried.
 #[derive(Debug, Serialize)]
@@ -111,7 +109,7 @@ async fn token(client: &Client) -> Result<String> {
     let fields = query(&[("opt_fields", "name,workspaces.name,workspaces.is_organization")]);
     let found = match client.get("getUser", "/users/me", &fields).await? {
         Answer::Found(found) => found,
-        Answer::Refused(refusal) => return Err(refused(&refusal, ErrorKind::Denied, SERVICE_ACCOUNT)),
+        Answer::Refused(refusal) => return Err(refusal.error(ErrorKind::Denied, SERVICE_ACCOUNT)),
     };
     let me: Value = serde_json::from_str(found.data.get()).unwrap_or_default();
     let text = |value: &Value, name: &str| value[name].as_str().unwrap_or("?").to_owned();
@@ -131,23 +129,13 @@ async fn belongs(client: &Client, gid: &str) -> Result<String> {
             let value: Value = serde_json::from_str(found.data.get()).unwrap_or_default();
             Ok(format!("{gid} is {}", value["name"].as_str().unwrap_or("nameless")))
         }
-        Answer::Refused(refusal) => Err(refused(
-            &refusal,
-            ErrorKind::Config,
-            "use the gid of a workspace that the token sees (the line above lists them)",
-        )
-        .doing(gid)),
+        Answer::Refused(refusal) => Err(refusal
+            .error(
+                ErrorKind::Config,
+                "use the gid of a workspace that the token sees (the line above lists them)",
+            )
+            .doing(gid)),
     }
-}
-
-/// What a refusal asks of a person: `kind` and `remedy`, but where Asana has not said anything.
-fn refused(refusal: &Refusal, kind: ErrorKind, remedy: &str) -> Error {
-    let (kind, remedy) = if refusal.status == 0 || refusal.status >= 500 {
-        (ErrorKind::Unavailable, UNREACHED)
-    } else {
-        (kind, remedy)
-    };
-    Error::new(kind, refusal.to_string()).remedy(remedy)
 }
 
 /// Whether the token may list what hangs below the organization: one request of one record for each table.
@@ -160,7 +148,7 @@ async fn lists(client: &Client, resource: &Resource, gid: &str) -> Option<Line> 
     let result = match client.get(listing.operation, &fill(listing.path), &parameters).await {
         Ok(Answer::Found(_)) => Ok("may be listed".to_owned()),
         Ok(Answer::Refused(refusal)) if refusal.status == 402 => Ok(format!("not on this plan: {refusal}")),
-        Ok(Answer::Refused(refusal)) => Err(refused(&refusal, ErrorKind::Denied, SERVICE_ACCOUNT)),
+        Ok(Answer::Refused(refusal)) => Err(refusal.error(ErrorKind::Denied, SERVICE_ACCOUNT)),
         Err(error) => Err(error),
     };
     Some(tried(resource.table, result))
@@ -207,19 +195,16 @@ async fn repository(organization: &Organization, lines: &mut Vec<Line>) {
 
 async fn whose(store: Store, organization: &Organization) -> Result<String> {
     let url = store.url().to_owned();
-    match Repository::open(store).await {
-        Ok(repository) if repository.organization() == organization.gid => {
+    match Repository::find(store).await? {
+        Some(repository) if repository.organization() == organization.gid => {
             let snapshots = repository.snapshots().await?.len();
             Ok(format!("{url} holds {snapshots} snapshots of this organization, and can be written"))
         }
-        Ok(repository) => Err(Error::new(
+        Some(repository) => Err(Error::new(
             ErrorKind::Config,
             format!("{url} is the repository of organization {}", repository.organization()),
         )
         .remedy("name another repository: each holds one organization")),
-        Err(error) if error.kind() == ErrorKind::Config => {
-            Ok(format!("{url} is empty and can be written; the first run makes it a repository"))
-        }
-        Err(error) => Err(error),
+        None => Ok(format!("{url} is empty and can be written; the first run makes it a repository")),
     }
 }

@@ -13,7 +13,8 @@ use crate::daemon::{self, Board, Daemon, Notify, Outside, State, Waker};
 use crate::error::Result;
 use crate::telemetry::{Metrics, Outlets, StatusServer, Told};
 
-/// Serves until it is stopped; ends by itself only where the settings are unusable.
+/// Serves until it is stopped; ends by itself only where the settings are unusable, or somebody else listens where its
+/// status server should.
 pub(super) async fn serve(
     arguments: &Arguments,
     typed: &DaemonArguments,

@@ -14,8 +14,8 @@ use crate::clock::Clock;
 use crate::config::{Config, ScheduleSettings};
 use crate::daemon::{Last, leading, open};
 use crate::error::Result;
-use crate::model::{Gap, Hash, Snapshot, SnapshotNumber, TableState};
-use crate::repository::{Repository, TableObjects};
+use crate::model::{Hash, Snapshot, SnapshotNumber, TableState};
+use crate::repository::{Repository, Store, TableObjects};
 
 /// The exit code of a late copy, where it was asked for.
 const LATE: u8 = 1;
@@ -23,12 +23,13 @@ const LATE: u8 = 1;
 const RUNS: usize = 10;
 
 /// What is told of one repository.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(super) struct Report {
     /// The organization's name, or the repository's URL.
     pub(super) name: String,
     pub(super) repository: String,
-    pub(super) organization: String,
+    /// Its gid; none where there is no repository yet.
+    pub(super) organization: Option<String>,
     /// The newest snapshot; none before the first.
     pub(super) snapshot: Option<SnapshotNumber>,
     pub(super) committed_at: Option<DateTime<Utc>>,
@@ -87,8 +88,16 @@ pub(super) async fn status(arguments: &Arguments, fail_if_late: bool) -> Result<
     let clock = Clock::wall();
     let mut code = 0;
     for (name, url, settings) in chosen::repositories(arguments)? {
-        let repository = open::repository(&url, &settings).await?;
-        let report = report(&name, &repository, &schedule(arguments, &name)?, clock.now()).await?;
+        let repository = match Repository::find(Store::open(&url, &settings)?).await? {
+            // Nothing has ever succeeded there, be it for a wrong URL: whoever asks to fail shall not take that for good.
+            None if fail_if_late => None,
+            None => Some(open::repository(&url, &settings).await?),
+            found => found,
+        };
+        let report = match repository {
+            Some(repository) => report(&name, &repository, &schedule(arguments, &name)?, clock.now()).await?,
+            None => Report { name, repository: url, late: true, ..Report::default() },
+        };
         if report.late && fail_if_late {
             code = LATE;
         }
@@ -118,16 +127,13 @@ async fn report(
     let times = leading(schedule, repository.organization())?;
     let last = Last::of(repository).await?;
     let newest = last.snapshot.as_ref();
-    let gaps: Vec<Gap> = match newest {
-        Some(snapshot) => repository.list(snapshot.gaps).await?,
-        None => Vec::new(),
-    };
-    // Nothing is late that never was: that a first copy is missing shows by itself.
-    let late_from = last.backup.and_then(|last| times.as_ref()?.late_from(last));
+    // A first copy is late as well: nobody else says that it never came to its end.
+    let since = last.backup.unwrap_or(repository.created_at());
+    let late_from = times.as_ref().and_then(|times| times.late_from(since));
     Ok(Report {
         name: name.to_owned(),
         repository: repository.store().url().to_owned(),
-        organization: repository.organization().to_owned(),
+        organization: Some(repository.organization().to_owned()),
         snapshot: newest.map(|snapshot| snapshot.number),
         committed_at: newest.map(|snapshot| snapshot.committed_at),
         changed_until: last.backup,
@@ -137,8 +143,8 @@ async fn report(
         schedule: times.map(|times| format!("{} {}", times.expression(), schedule.timezone)),
         late_from,
         late: late_from.is_some_and(|from| from <= now),
-        gaps: gaps.len() as u64,
-        accepted_gaps: gaps.iter().filter(|gap| gap.is_accepted(now)).count() as u64,
+        gaps: last.gaps.len() as u64,
+        accepted_gaps: last.gaps.iter().filter(|gap| gap.is_accepted(now)).count() as u64,
         held_deletions: newest.map_or(0, |snapshot| snapshot.held_count),
         claim: held(repository, newest, now).await?,
         runs: runs(repository).await?,
@@ -255,22 +261,25 @@ impl Report {
 
     /// How current the copy is.
     fn currency(&self) -> String {
-        let (Some(number), Some(at), Some(age)) = (self.snapshot, self.changed_until, self.age_seconds)
-        else {
-            return "there is no snapshot yet".to_owned();
-        };
-        let minutes = age / 60;
-        let age = match minutes {
-            0..=119 => format!("{minutes} minutes"),
-            120..=2_879 => format!("{} hours", minutes / 60),
-            _ => format!("{} days", minutes / 1_440),
-        };
+        if self.organization.is_none() {
+            return format!("LATE: there is no repository at {} yet", self.repository);
+        }
         let against = match (&self.schedule, self.late_from) {
             (None, _) => "backups are not scheduled".to_owned(),
             (Some(schedule), Some(from)) if self.late => {
                 format!("LATE since {} by the schedule {schedule}", show::moment(from))
             }
             (Some(schedule), _) => format!("in time by the schedule {schedule}"),
+        };
+        let (Some(number), Some(at), Some(age)) = (self.snapshot, self.changed_until, self.age_seconds)
+        else {
+            return format!("there is no snapshot yet: {against}");
+        };
+        let minutes = age / 60;
+        let age = match minutes {
+            0..=119 => format!("{minutes} minutes"),
+            120..=2_879 => format!("{} hours", minutes / 60),
+            _ => format!("{} days", minutes / 1_440),
         };
         let unfinished = if self.unfinished { ", of a run that goes on" } else { "" };
         format!("snapshot {number}{unfinished} shows {}, {age} ago: {against}", show::moment(at))

@@ -149,6 +149,7 @@ impl TryFrom<String> for StorageClass {
 impl StoreSettings {
     /// Whether these settings make sense for the store at `url`.
     pub fn check(&self, url: &str) -> Result<()> {
+        check_place(url)?;
         self.check_values()?;
         self.check_addresses()?;
         if url.starts_with("gs://") {
@@ -218,6 +219,23 @@ impl StoreSettings {
     }
 }
 
+/// Refuses credentials where the bucket's name should be: they would be printed with the repository's name, everywhere.
+fn check_place(url: &str) -> Result<()> {
+    let host = url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
+    match host {
+        // Up to the first slash, which a secret key may have as well: no bucket's name has either.
+        Some(host) if host.contains(['@', ':']) => Err(Error::new(
+            ErrorKind::Config,
+            "the repository's URL has `@` or `:` before its first slash, as if it held credentials",
+        )
+        .remedy(
+            "write s3://bucket/prefix: credentials come from variables, a profile or the machine, and another server \
+             is store.endpoint",
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn refuse(key: &str, why: &str, remedy: &str) -> Result<()> {
     Err(Error::new(ErrorKind::Config, format!("store.{key} {why}")).remedy(remedy))
 }
@@ -266,6 +284,9 @@ mod tests {
             ("secret = 'canary'", "s3://b", "secret"),
             ("endpoint = 's3.example.com'", "s3://b", "endpoint"),
             ("proxy_url = 'http://me:canary@proxy:3128'", "s3://b", "proxy_url"),
+            ("", "s3://KEY:canary@bucket/prefix", "credentials"),
+            ("", "s3://KEY:can/ary+canary@bucket/prefix", "credentials"),
+            ("", "https://canary@host/bucket", "credentials"),
             ("sse = 's3'", "gs://b", "sse"),
             ("region = 'r'", "gs://b", "region"),
             ("profile = 'p'", "gs://b", "profile"),

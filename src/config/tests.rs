@@ -182,9 +182,14 @@ fn what_is_wrong_with_a_file_is_told_without_the_addresses_in_it() {
     for (text, named) in [
         ("\n[organizations.a]\nheartbeat_url = \"https://ping/canary\ngid = '1'", "line 3, `heartbeat_url`"),
         ("[metrics]\npushgateway = 'https://me:canary@push'", "line 2, `pushgateway`"),
+        (
+            "[organizations.a]\ngid = '1'\nrepository = 's3://KEY:canary@bucket'",
+            "organizations.a: the repository's URL",
+        ),
         ("[metrics]\npushgateway_url = ['https://me:canary@push']", "line 2, `pushgateway_url`"),
     ] {
-        let error = Config::parse(text).expect_err(text).to_string();
+        let error = Config::parse(text).expect_err(text);
+        let error = format!("{error} {error:?}");
         assert!(error.contains(named) && !error.contains("canary"), "{error}");
     }
 }

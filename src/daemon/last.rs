@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use crate::crawl::{self, Coverage};
 use crate::error::Result;
-use crate::model::Snapshot;
+use crate::model::{Gap, Snapshot};
 use crate::repository::Repository;
 
 /// The runs before, as far as the newest snapshot tells.
@@ -20,6 +20,8 @@ pub struct Last {
     pub unfinished: bool,
     /// The newest snapshot.
     pub snapshot: Option<Snapshot>,
+    /// Its gaps.
+    pub gaps: Vec<Gap>,
 }
 
 impl Last {
@@ -31,6 +33,7 @@ impl Last {
             backup: Some(latest.snapshot.changed_until),
             reconcile: crawl::newest(&coverage),
             unfinished: latest.snapshot.continues.is_some(),
+            gaps: repository.list(latest.snapshot.gaps).await?,
             snapshot: Some(latest.snapshot),
         })
     }

@@ -4,7 +4,7 @@
 //! fails or panics are the next tick's business, and what one organization meets is no other's. What it needs to know is
 //! in the repositories, so it may be killed at any moment, and be started on another machine.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,9 +140,13 @@ impl Turn {
             }
             agendas.insert(name, agenda);
         }
+        let mut new: BTreeSet<String> = agendas.keys().cloned().collect();
         for (name, before) in std::mem::take(&mut self.agendas) {
             match agendas.get_mut(&name) {
-                Some(agenda) if agenda.is_of(&before.organization) => agenda.take_over(before),
+                Some(agenda) if agenda.is_of(&before.organization) => {
+                    agenda.take_over(before);
+                    new.remove(&name);
+                }
                 // What was told is of another repository, or of none any more.
                 other => {
                     tell::forgets(&self.daemon.outside, &name);
@@ -156,7 +160,18 @@ impl Turn {
         self.jobs.stop_unless(|id| agendas.values().any(|agenda| agenda.holds(id)));
         self.daemon.board.health().only(&agendas.keys().map(String::as_str).collect::<Vec<_>>());
         (self.agendas, self.config) = (agendas, Arc::new(config));
+        // Of the others, a job that ends just now may have told more than is remembered.
+        new.iter().for_each(|name| self.tell_what_is_known(name));
         Ok(())
+    }
+
+    /// Tells of an organization what the disk says, and then the repository, which knows better.
+    fn tell_what_is_known(&mut self, name: &str) {
+        let Daemon { outside, state, .. } = &mut self.daemon;
+        let Some(agenda) = self.agendas.get(name) else { return };
+        let remembered = state.of(&agenda.organization.repository, outside.clock().now());
+        tell::remembers(outside, name, &remembered.told);
+        agenda.last().into_iter().for_each(|last| tell::knows(outside, name, last));
     }
 
     fn reload(&mut self) {
@@ -196,7 +211,7 @@ impl Turn {
         // Another reload took it out meanwhile.
         let Some(agenda) = agenda else { return };
         agenda.is_tried = false;
-        self.daemon.board.health().tried(&name, token.is_ok() && last.is_ok());
+        let is_good = token.is_ok() && last.is_ok();
         if let Err(error) = token {
             let remedy = error.remedy_text().unwrap_or_default();
             tracing::error!(organization = %name, %error, remedy, "the token was tried");
@@ -211,6 +226,8 @@ impl Turn {
                 tracing::error!(organization = %name, %error, remedy, "the repository was tried");
             }
         }
+        // Last of all: whoever is told that it is ready may ask for its metrics.
+        self.daemon.board.health().tried(&name, is_good);
     }
 
     fn begin_what_is_due(&mut self) {
@@ -248,7 +265,13 @@ impl Turn {
         };
         agenda.begin(Running::new(id, due.kind, now, watch.clone()));
         let verifies = due.kind == Kind::Verify;
-        let before = if verifies { self.daemon.state.verify_begins(&due.repository, now) } else { None };
+        let before = if verifies {
+            self.daemon.state.verify_begins(&due.repository, now)
+        } else {
+            tell::attempts(&self.daemon.outside, &due.name, now);
+            self.remember(&due);
+            None
+        };
         let stop = self.daemon.stop.child_token();
         self.jobs.begin(id, Begun { due, began_at: now, watch, stop, before }, means);
     }
@@ -262,8 +285,8 @@ impl Turn {
         }
         let agenda = self.agendas.get_mut(&due.name);
         let Some(agenda) = agenda.filter(|agenda| agenda.holds(id)) else { return self.disown(&due.name) };
-        tell::tried(self.daemon.board.health(), &due.name, done.exit_code);
         done.last.iter().for_each(|last| tell::knows(&self.daemon.outside, &due.name, last));
+        tell::tried(self.daemon.board.health(), &due.name, done.exit_code);
         let ended = Ended {
             began_at: *began_at,
             ended_at: self.daemon.outside.clock().now(),
@@ -274,16 +297,22 @@ impl Turn {
             new_gaps: done.outcome.as_ref().map_or(0, |outcome| outcome.new_gaps),
         };
         agenda.end(id, ended, done.last);
+        self.remember(due);
+    }
+
+    /// Keeps what was told of an organization: the next process tells it before its first job ends.
+    fn remember(&mut self, due: &Due) {
+        let Daemon { outside, state, .. } = &mut self.daemon;
+        state.told(&due.repository, outside.clock().now(), tell::remembered(outside, &due.name));
     }
 
     /// Takes back what a job told that nobody holds any more: its name is another repository's by now, or nobody's.
-    fn disown(&self, name: &str) {
-        let outside = &self.daemon.outside;
-        tell::forgets(outside, name);
+    fn disown(&mut self, name: &str) {
+        tell::forgets(&self.daemon.outside, name);
         if let Some(agenda) = self.agendas.get(name) {
-            tell::expects(outside, &self.config, name, &agenda.organization);
-            agenda.last().into_iter().for_each(|last| tell::knows(outside, name, last));
+            tell::expects(&self.daemon.outside, &self.config, name, &agenda.organization);
         }
+        self.tell_what_is_known(name);
     }
 
     /// Says that the daemon lives, if its jobs get on.

@@ -1,5 +1,5 @@
-//! What a daemon remembers on its own disk: since when it knows a repository, when it last verified it, and when each
-//! job last succeeded.
+//! What a daemon remembers on its own disk: since when it knows a repository, when it last verified it, when each job last
+//! succeeded, and what it told of it last.
 //!
 //! Rule: what a repository says of its runs counts for more; this is for what no repository says, and for when none
 //! answers. The file is replaced whole, so a crash leaves the one before or the new one. Without it, or where it cannot be
@@ -19,7 +19,9 @@ use crate::error::{Error, ErrorKind, Result};
 /// The name of the file.
 const FILE: &str = "daemon.json";
 /// The version of its format.
-const FORMAT: u32 = 2;
+const FORMAT: u32 = 3;
+/// The oldest that can be read: what is missing in it is not known.
+const OLDEST: u32 = 2;
 
 type Repositories = BTreeMap<String, Remembered>;
 
@@ -32,7 +34,7 @@ struct Content {
 }
 
 /// What is remembered of one repository.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Remembered {
     /// Since when the settings name it: nothing was missed or late before.
@@ -41,12 +43,15 @@ pub(super) struct Remembered {
     pub(super) verify_began: Option<DateTime<Utc>>,
     /// When those jobs began that last succeeded.
     pub(super) succeeded: BTreeMap<Kind, DateTime<Utc>>,
+    /// What metrics said last, by their names. Since format 3.
+    #[serde(default)]
+    pub(super) told: BTreeMap<String, f64>,
 }
 
 impl Remembered {
     /// Nothing, from `now` on.
     pub(super) fn nothing(now: DateTime<Utc>) -> Self {
-        Self { since: now, verify_began: None, succeeded: BTreeMap::new() }
+        Self { since: now, verify_began: None, succeeded: BTreeMap::new(), told: BTreeMap::new() }
     }
 }
 
@@ -104,6 +109,11 @@ impl State {
         });
     }
 
+    /// Remembers what was told.
+    pub(super) fn told(&mut self, repository: &str, now: DateTime<Utc>, told: BTreeMap<String, f64>) {
+        self.change(repository, now, |remembered| remembered.told = told);
+    }
+
     /// That it cannot be written is no reason not to work.
     fn change(
         &mut self,
@@ -132,7 +142,7 @@ fn read(path: &Path) -> Result<Repositories> {
         Err(cause) => return Err(wrong(cause.to_string())),
     };
     let content: Content = serde_json::from_slice(&text).map_err(|cause| wrong(cause.to_string()))?;
-    if content.format != FORMAT {
+    if !(OLDEST..=FORMAT).contains(&content.format) {
         return Err(wrong(format!("its format is {}, and this program knows {FORMAT}", content.format)));
     }
     Ok(content.repositories)
@@ -170,11 +180,24 @@ mod tests {
         let remembered = State::open(folder.clone()).of("s3://one", at(2));
         assert_eq!((remembered.since, remembered.verify_began), (at(0), Some(at(1))));
         assert_eq!(remembered.succeeded, BTreeMap::from([(Kind::Verify, at(1))]));
-        std::fs::write(place.path().join("state").join(FILE), "{\"format\":2,\"rep").expect("writable");
+        std::fs::write(place.path().join("state").join(FILE), "{\"format\":3,\"rep").expect("writable");
         assert_eq!(State::open(folder).of("s3://one", at(3)), Remembered::nothing(at(3)));
         let mut nowhere = State::open(None);
         nowhere.verify_begins("s3://one", at(1));
         assert_eq!(nowhere.of("s3://one", at(2)).verify_began, Some(at(1)));
+    }
+
+    #[test]
+    fn the_format_before_is_read_and_a_newer_one_is_as_good_as_nothing() {
+        let place = tempfile::tempdir().expect("a folder");
+        let since = at(0).to_rfc3339();
+        let remembered = format!(r#"{{"since":"{since}","verify_began":null,"succeeded":{{}}}}"#);
+        for (format, expected) in [(2, at(0)), (4, at(9))] {
+            let text = format!(r#"{{"format":{format},"repositories":{{"s3://one":{remembered}}}}}"#);
+            std::fs::write(place.path().join(FILE), text).expect("writable");
+            let mut state = State::open(Some(place.path().to_owned()));
+            assert_eq!(state.of("s3://one", at(9)), Remembered::nothing(expected), "{format}");
+        }
     }
 
     #[test]

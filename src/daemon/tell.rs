@@ -1,7 +1,8 @@
 //! What is told of a job: metrics, pings and pushes, from what it counts and what came of it.
 //!
-//! Rule: called where a job begins and where it ends, and where the daemon reads its
-//! settings; nothing here can make a job fail.
+//! Rule: called where a job begins and where it ends, and where the daemon reads its settings; nothing here can make a
+//! job fail. A daemon that starts tells at once what the repository and its own disk know: an alert must neither begin nor
+//! end because it was restarted.
 
 use std::collections::BTreeMap;
 
@@ -13,9 +14,9 @@ use crate::daemon::agenda;
 use crate::daemon::job::{Job, Watch, exit_code};
 use crate::daemon::{Last, Outside};
 use crate::error::{ErrorKind, NEW_GAPS, Result};
-use crate::model::RunId;
-use crate::telemetry::table::{self, Metric};
-use crate::telemetry::{Beginning, Health, Sample, Watched, seconds};
+use crate::model::{Gap, RunId};
+use crate::telemetry::table;
+use crate::telemetry::{Beginning, Health, Metrics, Sample, Watched, seconds};
 use crate::verify::Report;
 
 /// A job of which is told, and whose.
@@ -43,13 +44,65 @@ pub(super) fn forgets(outside: &Outside, name: &str) {
     }
 }
 
-/// Tells what a repository says of the runs before this process.
+/// Tells that a run begins; whoever remembers what is told knows of it even if the process is killed.
+pub(super) fn attempts(outside: &Outside, name: &str, now: DateTime<Utc>) {
+    if let Some(outlets) = outside.outlets() {
+        outlets.metrics().tell(&table::LAST_ATTEMPT, &[name], seconds(now));
+    }
+}
+
+/// What was told of an organization in one number each, for the next process.
+pub(super) fn remembered(outside: &Outside, name: &str) -> BTreeMap<String, f64> {
+    let Some(outlets) = outside.outlets() else { return BTreeMap::new() };
+    let told = table::LASTING
+        .iter()
+        .filter_map(|metric| Some((metric.name.to_owned(), outlets.metrics().told(metric, &[name])?)));
+    told.collect()
+}
+
+/// Tells what the process before told. What this program does not know was told by another version.
+pub(super) fn remembers(outside: &Outside, name: &str, told: &BTreeMap<String, f64>) {
+    let Some(outlets) = outside.outlets() else { return };
+    for metric in table::LASTING {
+        if let Some(value) = told.get(metric.name) {
+            outlets.metrics().tell(metric, &[name], *value);
+        }
+    }
+}
+
+/// Tells what a repository says of the runs before this process, or beside it.
 pub(super) fn knows(outside: &Outside, name: &str, last: &Last) {
     let (Some(outlets), Some(snapshot)) = (outside.outlets(), &last.snapshot) else { return };
-    outlets.metrics().tell(&table::SNAPSHOT, &[name], snapshot.number.0 as f64);
+    let metrics = outlets.metrics();
+    metrics.tell(&table::SNAPSHOT, &[name], snapshot.number.0 as f64);
+    metrics.tell(&table::HELD_DELETIONS, &[name], snapshot.held_count as f64);
+    let attempt = metrics.told(&table::LAST_ATTEMPT, &[name]).unwrap_or_default();
+    metrics.tell(&table::LAST_ATTEMPT, &[name], attempt.max(seconds(snapshot.started_at)));
     if !last.unfinished {
-        outlets.metrics().tell(&table::LAST_SUCCESS, &[name], seconds(snapshot.committed_at));
+        metrics.tell(&table::LAST_SUCCESS, &[name], seconds(snapshot.committed_at));
     }
+    let of_asana = snapshot.tables.iter().filter(|(table, _)| !table.starts_with('_'));
+    rows(metrics, name, of_asana.map(|(table, state)| (&**table, state.counts.rows)));
+    gaps(metrics, name, &last.gaps, outside.clock().now());
+}
+
+/// Tells how large the tables are.
+fn rows<'a>(metrics: &Metrics, name: &str, rows: impl Iterator<Item = (&'a str, u64)>) {
+    let sample = |(table, rows)| Sample::new(&table::ROWS, &[name, table], rows as f64);
+    metrics.replace(&table::ROWS, name, rows.map(sample).collect());
+}
+
+/// Tells what could not be read.
+fn gaps(metrics: &Metrics, name: &str, gaps: &[Gap], now: DateTime<Utc>) {
+    let mut counts: BTreeMap<_, u64> = BTreeMap::new();
+    for gap in gaps {
+        *counts.entry((&gap.table, gap.status, gap.is_accepted(now))).or_default() += 1;
+    }
+    let samples = counts.into_iter().map(|((table, status, accepted), count)| {
+        let labels = [name, table, &status.to_string(), &accepted.to_string()];
+        Sample::new(&table::GAPS, &labels, count as f64)
+    });
+    metrics.replace(&table::GAPS, name, samples.collect());
 }
 
 /// Notes what the end of a job says of the token and the store.
@@ -138,11 +191,8 @@ fn committed(watched: &Watched, organization: &str, outcome: &Outcome, now: Date
     watched.tell(&table::NEW_GAPS, outcome.new_gaps as f64);
     watched.tell(&table::HELD_DELETIONS, outcome.held_deletions as f64);
     let metrics = watched.metrics();
-    let by_table = |metric: &'static Metric, name: &str, value: u64| {
-        Sample::new(metric, &[organization, name], value as f64)
-    };
-    let rows = outcome.tables.iter().map(|(name, table)| by_table(&table::ROWS, name, table.counts.rows));
-    metrics.replace(&table::ROWS, organization, rows.collect());
+    rows(metrics, organization, outcome.tables.iter().map(|(name, table)| (&**name, table.counts.rows)));
+    gaps(metrics, organization, &outcome.gaps, now);
     for (name, table) in &outcome.tables {
         let counts = table.counts;
         let became = [
@@ -155,13 +205,4 @@ fn committed(watched: &Watched, organization: &str, outcome: &Outcome, now: Date
             metrics.tell(&table::RECORDS, &[organization, name, change], count as f64);
         }
     }
-    let mut gaps: BTreeMap<_, u64> = BTreeMap::new();
-    for gap in &outcome.gaps {
-        *gaps.entry((&gap.table, gap.status, gap.is_accepted(now))).or_default() += 1;
-    }
-    let gaps = gaps.into_iter().map(|((name, status, accepted), count)| {
-        let labels = [organization, name, &status.to_string(), &accepted.to_string()];
-        Sample::new(&table::GAPS, &labels, count as f64)
-    });
-    metrics.replace(&table::GAPS, organization, gaps.collect());
 }

@@ -41,19 +41,21 @@ async fn token(outside: &Outside, config: &Config, organization: &Organization) 
     patiently(async {
         match outside.client(config, organization)?.get("getUser", "/users/me", &[]).await? {
             Answer::Found(_) => Ok(()),
-            Answer::Refused(refusal) => Err(Error::new(ErrorKind::Denied, refusal.to_string())),
+            Answer::Refused(refusal) => Err(refusal
+                .error(ErrorKind::Denied, "use the token of a service account of this organization")
+                .doing("ask who the token is")),
         }
     })
     .await
 }
 
-/// What the repository says of the runs before. Where there is none yet, there were none.
+/// What the repository says of the runs before. Where there is none yet, there were none; a store that refuses to answer
+/// says nothing of that.
 pub(super) async fn last(outside: &Outside, organization: &Organization) -> Result<Last> {
     patiently(async {
-        match Repository::open(outside.store(organization).await?).await {
-            Ok(repository) => Last::of(&repository).await,
-            Err(error) if error.kind() == ErrorKind::Config => Ok(Last::default()),
-            Err(error) => Err(error),
+        match Repository::find(outside.store(organization).await?).await? {
+            Some(repository) => Last::of(&repository).await,
+            None => Ok(Last::default()),
         }
     })
     .await

@@ -44,19 +44,25 @@ pub struct Repository {
 }
 
 impl Repository {
-    /// Opens what is there, to read it. It may have been copied or moved since it was written.
-    pub async fn open(store: Store) -> Result<Self> {
-        let doing = |error: Error| error.doing(format!("open the repository {}", store.url()));
+    /// Opens what is there, to read it; none, where the store answers that nothing is. It may have been copied or moved
+    /// since it was written.
+    pub async fn find(store: Store) -> Result<Option<Self>> {
+        let doing = |error: Error| error.doing(opening(&store));
         let bytes = store.try_read(&Key::Repository.to_string()).await.map_err(doing)?;
-        let bytes = bytes.ok_or_else(|| {
-            doing(
-                Error::new(ErrorKind::Config, "there is no repository here")
-                    .remedy("correct the repository's URL, or run `backup` to create it"),
-            )
-        })?;
+        let Some(bytes) = bytes else { return Ok(None) };
         let identity =
             tagged::<Identity>(&bytes).map_err(|error| doing(error.doing("read repository.json")))?;
-        Ok(Self { store, identity: Arc::new(identity) })
+        Ok(Some(Self { store, identity: Arc::new(identity) }))
+    }
+
+    /// Opens what has to be there, to read it.
+    pub async fn open(store: Store) -> Result<Self> {
+        let doing = opening(&store);
+        Self::find(store).await?.ok_or_else(|| {
+            Error::new(ErrorKind::Config, "there is no repository here")
+                .remedy("correct the repository's URL, or create it with `asana-backup run`")
+                .doing(doing)
+        })
     }
 
     /// Opens the repository of `organization` to write to it, and creates it where there is none. A store that gives one
@@ -92,6 +98,12 @@ impl Repository {
         &self.identity.organization
     }
 
+    /// When it was created.
+    #[must_use]
+    pub fn created_at(&self) -> DateTime<Utc> {
+        self.identity.created_at
+    }
+
     /// Where it lies.
     #[must_use]
     pub fn store(&self) -> &Store {
@@ -115,6 +127,10 @@ impl Repository {
     pub fn id(&self) -> Hash {
         self.identity.id
     }
+}
+
+fn opening(store: &Store) -> String {
+    format!("open the repository {}", store.url())
 }
 
 /// The id of a new repository, and the probe that goes before it. Nothing here is left to chance: whoever creates the
@@ -205,7 +221,8 @@ mod tests {
     async fn where_there_is_no_repository_the_error_says_what_to_do() {
         let error = Repository::open(memory()).await.expect_err("nothing there");
         assert_eq!(error.kind(), ErrorKind::Config);
-        assert!(error.remedy_text().is_some());
+        assert!(error.remedy_text().is_some_and(|remedy| remedy.contains("`asana-backup run`")), "{error}");
+        assert!(Repository::find(memory()).await.expect("it answers").is_none());
     }
 
     #[tokio::test]

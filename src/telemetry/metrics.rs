@@ -77,6 +77,13 @@ impl Metrics {
         self.open().kept.take_in(Sample::new(metric, labels, value));
     }
 
+    /// What was told last, by no run that is under way.
+    #[must_use]
+    pub fn told(&self, metric: &'static Metric, labels: &[&str]) -> Option<f64> {
+        let labels = labels.iter().map(|&label| label.to_owned()).collect();
+        self.open().kept.0.get(&(metric.name, labels)).map(|sample| sample.value)
+    }
+
     /// Replaces all series of a gauge that `organization` has.
     pub fn replace(&self, metric: &'static Metric, organization: &str, samples: Vec<Sample>) {
         debug_assert_eq!(metric.kind, Kind::Gauge, "{}", metric.name);

@@ -87,7 +87,12 @@ impl StatusServer {
             }
         }
         let listener = TcpListener::bind(address).await.map_err(|cause| {
-            Error::new(ErrorKind::Config, format!("listen on {address}: {cause}"))
+            // Whoever has the address may be about to leave it, or the address about to come: that is tried again.
+            let kind = match cause.kind() {
+                std::io::ErrorKind::PermissionDenied => ErrorKind::Config,
+                _ => ErrorKind::Unavailable,
+            };
+            Error::new(kind, format!("listen on {address}: {cause}"))
                 .remedy("set status.listen to an address that is free, or to \"off\"")
         })?;
         Ok(Some(Self { listener, site: Site { told, token_file: settings.token_file.clone() } }))

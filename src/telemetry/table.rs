@@ -199,14 +199,38 @@ pub static ALL: &[&Metric] = &[
     &BUILD_INFO,
 ];
 
+/// Of an organization, in one number each, what still holds when the process is gone that told it. How often runs are
+/// expected is not among them: the settings say that.
+pub static LASTING: &[&Metric] = &[
+    &LAST_SUCCESS,
+    &LAST_ATTEMPT,
+    &LAST_EXIT_CODE,
+    &LAST_VERIFIED,
+    &LAST_VERIFY_EXIT_CODE,
+    &RUN_DURATION,
+    &NEW_GAPS,
+    &SNAPSHOT,
+    &HELD_DELETIONS,
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn every_metric_of_this_file_is_in_the_table() {
-        let declared = include_str!("table.rs").matches("\npub static ").count() - 1;
+        let declared = include_str!("table.rs").matches("Metric =").count() - 1;
         assert_eq!(declared, ALL.len());
+    }
+
+    #[test]
+    fn what_lasts_is_every_gauge_of_an_organization_but_what_settings_and_running_jobs_say() {
+        let lasting = |metric: &&&Metric| {
+            metric.kind == Kind::Gauge
+                && metric.labels == ORGANIZATION
+                && ![&EXPECTED_INTERVAL, &CHECKPOINT_AGE].contains(*metric)
+        };
+        assert_eq!(ALL.iter().filter(lasting).collect::<Vec<_>>(), LASTING.iter().collect::<Vec<_>>());
     }
 
     #[test]

@@ -28,11 +28,10 @@ pub(super) fn write(path: &Path, told: &[Sample], before: &[Sample]) -> io::Resu
         Ok(file) if file.len() <= LARGEST => text::decode(&String::from_utf8_lossy(&std::fs::read(path)?)),
         _ => Vec::new(),
     };
-    // Whoever collects is another user.
-    let readable = Permissions::from_mode(0o644);
-    let mut file =
-        tempfile::Builder::new().prefix(".asana_backup").permissions(readable).tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new().prefix(".asana_backup").tempfile_in(folder)?;
     file.write_all(text::encode(merge(kept, told, before)).as_bytes())?;
+    // Whoever collects is another user. Said of the file that is there, since a umask takes from what it is created with.
+    file.as_file().set_permissions(Permissions::from_mode(0o644))?;
     file.persist(path).map_err(|failed| failed.error)?;
     Ok(())
 }

@@ -33,8 +33,7 @@ pub struct Outlets(Arc<Inner>);
 struct Inner {
     metrics: Metrics,
     post: Post,
-    textfile: Option<PathBuf>,
-    pushgateway: Option<Url>,
+    settings: MetricsSettings,
     /// What the file has of this process's numbers.
     written: Mutex<Vec<Sample>>,
 }
@@ -58,8 +57,7 @@ impl Outlets {
         Ok(Self(Arc::new(Inner {
             metrics,
             post: Post::new()?,
-            textfile: settings.textfile.clone(),
-            pushgateway: settings.pushgateway()?,
+            settings: settings.clone(),
             written: Mutex::default(),
         })))
     }
@@ -107,21 +105,26 @@ impl Outlets {
     /// Writes and pushes what there is.
     async fn deliver(&self, organization: &str) {
         let file = async {
-            if let Some(path) = &self.0.textfile {
+            if let Some(path) = &self.0.settings.textfile {
                 self.write(path.clone()).await;
             }
         };
-        let gateway = async {
-            if let Some(gateway) = &self.0.pushgateway {
-                let samples = self.0.metrics.lasting();
-                let push = push::push(&self.0.post, gateway, organization, &samples);
-                let pushed = timeout(LONGEST, push).await.unwrap_or_else(|_| Err("given up".to_owned()));
-                if let Err(why) = pushed {
-                    tracing::warn!(organization, why, "metrics not pushed");
-                }
-            }
+        tokio::join!(file, self.push(organization));
+    }
+
+    async fn push(&self, organization: &str) {
+        // Looked for anew each time: a file that was not there yet is no reason to push nothing from then on.
+        let gateway = match self.0.settings.pushgateway() {
+            Ok(Some(gateway)) => gateway,
+            Ok(None) => return,
+            Err(error) => return tracing::warn!(organization, %error, "metrics not pushed"),
         };
-        tokio::join!(file, gateway);
+        let samples = self.0.metrics.lasting();
+        let push = push::push(&self.0.post, &gateway, organization, &samples);
+        let pushed = timeout(LONGEST, push).await.unwrap_or_else(|_| Err("given up".to_owned()));
+        if let Err(why) = pushed {
+            tracing::warn!(organization, why, "metrics not pushed");
+        }
     }
 
     async fn write(&self, path: PathBuf) {

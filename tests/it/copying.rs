@@ -2,7 +2,7 @@
 
 use asana_backup::error::ErrorKind;
 use asana_backup::resources;
-use asana_simulator::{Options, Size};
+use asana_simulator::{Fault, FaultKind, Options, Size};
 
 use crate::world::World;
 
@@ -125,4 +125,17 @@ async fn a_wrong_token_is_denied_and_commits_nothing() {
     let error = world.try_run().await.expect_err("the token is wrong");
     assert_eq!(error.kind(), ErrorKind::Denied);
     assert!(world.repository().await.latest().await.expect("readable").is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_asana_does_not_answer_the_error_says_so_and_what_to_do() {
+    let world = World::tiny();
+    for fault in [Fault::on("/users/me", FaultKind::Reset), Fault::status("/users/me", 503)] {
+        world.simulator.clear_faults();
+        world.simulator.fault(fault);
+        let error = world.try_run().await.expect_err("nobody answers");
+        assert_eq!(error.kind(), ErrorKind::Unavailable);
+        assert!(!error.to_string().contains("answered no answer"), "{error}");
+        assert!(error.remedy_text().is_some_and(|remedy| remedy.contains("HTTPS_PROXY")), "{error}");
+    }
 }

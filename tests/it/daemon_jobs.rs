@@ -207,13 +207,22 @@ fn a_reload_that_tries_what_does_not_answer_holds_up_nobody() {
 
 #[test]
 fn a_repository_that_did_not_answer_at_the_start_is_asked_again_whatever_the_jobs_meet() {
+    asked_again(SLOW, 23);
+}
+
+#[test]
+fn a_repository_that_refused_its_keys_at_the_start_is_not_taken_for_none_and_is_asked_again() {
+    asked_again(Sky::Always(Stroke::Denied), 24);
+}
+
+fn asked_again(sky: Sky, seed: u64) {
     paused(async {
-        let world = world("2026-02-26T08:10:00Z", 23);
+        let world = world("2026-02-26T08:10:00Z", seed);
         let file = File::new(settings("UTC", &[("acme", &world)]));
         let worlds = [("acme", &world)];
         live(&worlds, file.read(), Notify::default(), async |life: Life<'_>| life.go_by(MINUTE).await).await;
         world.simulator.fault(Fault::status("/users/me", 401));
-        world.weather.turn(SLOW);
+        world.weather.turn(sky);
         let story = async |life: Life<'_>| {
             life.go_by(2 * LOOK).await;
             assert_eq!(life.of("acme").snapshot, None);

@@ -149,6 +149,19 @@ fn a_daemon_whose_settings_are_unusable_does_not_start() {
 }
 
 #[test]
+fn a_daemon_whose_status_port_is_taken_says_so_and_is_tried_again() {
+    let served = Served::start(&[]);
+    let config = served.folder.path().join("config.toml");
+    let taken = served.base_url.trim_start_matches("http://").split('/').next().expect("a host");
+    std::fs::write(&config, format!("status.listen = '{taken}'\n{}", section(&served, "acme")))
+        .expect("writable");
+    let mut command = program();
+    command.args(["daemon", "--config"]).arg(&config).arg("--state").arg(config.with_file_name("state"));
+    let said = ends(&command.output().expect("it runs"), 13);
+    assert!(said.contains(taken) && said.contains("set status.listen"), "{said}");
+}
+
+#[test]
 fn check_tells_the_next_five_times_of_each_job() {
     let served = Served::start(&[]);
     let said = ends(&served.run(&["check"]), 0);

@@ -8,6 +8,7 @@ mod crashes;
 mod daemon;
 mod daemon_jobs;
 mod daemon_program;
+mod daemon_told;
 mod deletions;
 mod exits;
 mod floors;

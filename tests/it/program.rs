@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -184,6 +185,65 @@ fn a_backfill_by_hand_says_what_it_reads_and_what_it_cost_and_refuses_what_nobod
     );
     ends(&served.run(&["backfill"]), 2);
     ends(&served.run(&["backfill", "--since", "yesterday"]), 2);
+}
+
+#[test]
+fn metrics_that_cannot_be_told_fail_no_run_and_their_file_is_for_everybody_whatever_the_umask() {
+    let served = Served::start(&[]);
+    let (config, file) = (served.folder.path().join("config.toml"), served.folder.path().join("asana.prom"));
+    let settings = format!(
+        "[metrics]\ntextfile = '{}'\npushgateway_url_file = '/nonexistent/pushgateway'\n",
+        file.display()
+    );
+    std::fs::write(&config, settings).expect("a config file");
+    let run = served.command(&["run"]);
+    let mut private = Command::new("sh");
+    private.args(["-c", "umask 077; exec \"$0\" \"$@\""]).arg(run.get_program()).args(run.get_args());
+    for (name, value) in run.get_envs() {
+        match value {
+            Some(value) => private.env(name, value),
+            None => private.env_remove(name),
+        };
+    }
+    let said = ends(&private.env("ASANA_BACKUP_CONFIG", &config).output().expect("it runs"), 0);
+    assert!(said.contains("metrics not pushed") && said.contains("/nonexistent/pushgateway"), "{said}");
+    let mode = std::fs::metadata(&file).expect("a file").permissions().mode();
+    assert_eq!(mode & 0o777, 0o644, "{mode:o}");
+}
+
+/// Replaces the text of a key in a file of JSON.
+fn rewrite(file: &Path, key: &str, value: &str) {
+    let text = std::fs::read_to_string(file).expect("a file");
+    let (before, rest) = text.split_once(&format!("\"{key}\": \"")).expect("the key");
+    let (_, after) = rest.split_once('"').expect("a text");
+    std::fs::write(file, format!("{before}\"{key}\": \"{value}\"{after}")).expect("writable");
+}
+
+#[test]
+fn status_fails_where_a_copy_is_late_or_never_came_to_be_if_that_is_asked_for() {
+    const LONG_AGO: &str = "2026-01-01T00:00:00Z";
+    let served = Served::start(&[]);
+    let check = |place: &Path, late: bool, named: &str| {
+        let mut status = program();
+        status.args(["status", "--fail-if-late", "--repository"]).arg(place);
+        let said = ends(&status.output().expect("it runs"), i32::from(late));
+        assert!(said.contains(named) && said.contains("LATE") == late, "{said}");
+    };
+    let place = served.repository();
+    check(&place, true, "there is no repository");
+    ends(&served.run(&["status"]), 10);
+    ends(&served.run(&["run"]), 0);
+    check(&place, false, "in time");
+    rewrite(&place.join("snapshots/00000000000000000001.json"), "changed_until", LONG_AGO);
+    check(&place, true, "LATE since 2026-01-01");
+    ends(&served.run(&["status"]), 0);
+
+    let new = served.folder.path().join("new");
+    std::fs::create_dir(&new).expect("a folder");
+    std::fs::copy(place.join("repository.json"), new.join("repository.json")).expect("a file");
+    check(&new, false, "there is no snapshot yet: in time");
+    rewrite(&new.join("repository.json"), "created_at", LONG_AGO);
+    check(&new, true, "there is no snapshot yet: LATE since 2026-01-01");
 }
 
 #[test]

@@ -29,6 +29,8 @@ pub(crate) enum Stroke {
     Calm,
     /// It never arrives.
     Lost,
+    /// The keys are refused.
+    Denied,
     /// It takes effect, and its answer is lost.
     Unanswered,
     /// It takes so long, and then goes on.
@@ -153,6 +155,7 @@ impl Weather {
         }
         let answer = match stroke {
             Stroke::Lost => Err(cut()),
+            Stroke::Denied => Err(Error::PermissionDenied { path: String::new(), source: "403".into() }),
             Stroke::Unanswered => effect().await.and(Err(cut())),
             Stroke::Twice => match effect().await {
                 Ok(_) => effect().await,

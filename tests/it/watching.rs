@@ -133,6 +133,20 @@ async fn who_is_slow_or_comes_in_crowds_keeps_nobody_else_out_for_long() {
 }
 
 #[tokio::test]
+async fn an_address_that_somebody_else_has_is_worth_another_try() {
+    let served = serve(None).await;
+    let told = Told {
+        metrics: Metrics::default(),
+        health: Arc::clone(&served.health),
+        describe: Arc::new(|| json!({})),
+    };
+    let settings = StatusSettings { listen: Listen::At(served.address), token_file: None };
+    let taken = StatusServer::bind(&settings, told).await.err().expect("it is taken");
+    assert_eq!(taken.kind(), ErrorKind::Unavailable);
+    assert!(taken.remedy_text().is_some_and(|remedy| remedy.contains("status.listen")), "{taken}");
+}
+
+#[tokio::test]
 async fn a_server_that_others_can_reach_needs_a_token_that_is_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let empty = folder.path().join("empty");

@@ -360,8 +360,10 @@ def daemon(watched):
         metrics = wait_for(f"{root}/metrics", bearer).body.decode()
         judged(metrics)
         found = samples(metrics)
-        for name in ("last_success_timestamp_seconds", "expected_interval_seconds", "snapshot_number"):
+        known = ("last_success_timestamp_seconds", "last_attempt_timestamp_seconds", "snapshot_number", "held_deletions")
+        for name in (*known, "expected_interval_seconds"):
             hold(named(name) in found, f"a daemon that starts does not tell {name}")
+        hold(any(series.startswith("asana_backup_rows{") for series in found), "a daemon that starts counts no rows")
         status = wait_for(f"{root}/statusz", bearer).json
         hold("acme" in status["organizations"], f"/statusz says {status}")
         for secret in (TOKEN, "open-sesame"):

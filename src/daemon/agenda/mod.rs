@@ -106,7 +106,7 @@ impl Agenda {
         remembered: Remembered,
     ) -> Result<Self> {
         let times = times(config, name, &organization)?;
-        let Remembered { since, verify_began, succeeded } = remembered;
+        let Remembered { since, verify_began, succeeded, told: _ } = remembered;
         Ok(Self {
             leads: leads(&times),
             times,

@@ -98,7 +98,9 @@ impl Store {
     pub fn open(url: &str, settings: &StoreSettings) -> Result<Self> {
         let request = Duration::from_secs(settings.request_timeout_seconds.get().into());
         let patience = Patience { request, ..Patience::default() };
-        let opened = settings.check(url).and_then(|()| match url.split_once("://") {
+        // The URL is named in no error before it is known to hold no secret.
+        settings.check(url).map_err(|error| error.doing("open the store"))?;
+        let opened = match url.split_once("://") {
             Some(("s3", rest)) => s3::open(rest, settings, AmazonS3Builder::from_env(), patience),
             Some(("gs", rest)) => gcs::open(rest, settings, GoogleCloudStorageBuilder::from_env(), patience),
             Some(("file", path)) if path.starts_with('/') => local::open(path),
@@ -108,7 +110,7 @@ impl Store {
             )
             .remedy("write `s3://bucket/prefix`, `gs://bucket/prefix`, `file:///folder` or a path")),
             None => local::open(url),
-        });
+        };
         let store = opened.map_err(|error| error.doing(format!("open the store `{url}`")))?;
         Ok(Self { allow_unfit: settings.allow_unfit, ..store })
     }

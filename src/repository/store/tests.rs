@@ -292,6 +292,10 @@ fn a_place_that_makes_no_sense_is_refused() {
         let error = Store::open(url, &StoreSettings::default()).expect_err(url);
         assert_eq!(error.kind(), ErrorKind::Config, "{url}: {error}");
     }
+    let error =
+        Store::open("s3://KEY:canary@bucket/prefix", &StoreSettings::default()).expect_err("a secret");
+    assert_eq!(error.kind(), ErrorKind::Config);
+    assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
 }
 
 #[tokio::test(start_paused = true)]
