@@ -20,6 +20,8 @@ use crate::model::{Counts, FieldIds, Part, Record, RunId, TableState};
 use crate::repository::{Repository, StagedPart};
 use crate::resources::{self, Resource};
 
+pub(super) use compact::full_tiers;
+
 /// What a run has to write, table by table.
 #[derive(Debug)]
 pub(super) struct Stage {
