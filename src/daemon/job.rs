@@ -191,13 +191,14 @@ pub fn exit_code(done: &Result<Outcome>) -> u8 {
 
 async fn attempt(outside: &Outside, job: &Job<'_>, id: RunId, stop: &CancellationToken) -> Result<Outcome> {
     let Job { organization, config, wanted, watch, .. } = job;
-    let client = outside.client(config, organization)?;
+    // All moments of a run are on one line, also where somebody sets the machine's clock meanwhile.
+    let clock = outside.clock().anchored();
+    let client = outside.client(config, organization, &clock)?;
     watch
         .client
         .set(client.clone())
         .map_err(|_| Error::new(ErrorKind::Bug, "somebody watches two jobs at once"))?;
     let store = outside.store(organization).await?;
-    let clock = outside.clock().clone();
     let repository = Repository::open_or_create(store, &organization.gid, clock.now()).await?;
     let holder = wanted.holder.clone().or_else(|| config.run.holder.clone()).unwrap_or_else(alone::name);
     let _alone = alone::alone(&repository, &holder)?;
