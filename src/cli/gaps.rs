@@ -44,15 +44,15 @@ async fn list(arguments: &Arguments, repository: &Repository, url: &str) -> Resu
 
 async fn accept(arguments: &Arguments, repository: &Repository, wanted: &AcceptArguments) -> Result<()> {
     let clock = Clock::wall();
-    let name = alone::name();
-    let _alone = alone::alone(repository, &name)?;
+    let alone = alone::alone(repository, None)?;
     // The day itself still counts.
     let until = wanted.until.map(|day| day.and_time(NaiveTime::MIN).and_utc() + TimeDelta::days(1));
     let word = Accept {
         table: wanted.table.clone(),
         scope: wanted.scope.clone(),
         gid: wanted.gid.clone(),
-        acceptance: Acceptance { by: name, reason: wanted.reason.clone(), at: clock.now(), until },
+        acceptance: Acceptance { by: alone::who(), reason: wanted.reason.clone(), at: clock.now(), until },
+        holder: alone.name().to_owned(),
     };
     let id = RunId(ulid::Ulid::generate());
     let (number, accepted) = backup::accept(repository, &clock, id, &word).await?;
