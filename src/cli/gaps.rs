@@ -1,8 +1,9 @@
 //! The verb `gaps`: what could not be read, and accepting it.
 
 use chrono::{NaiveTime, TimeDelta};
+use tokio_util::sync::CancellationToken;
 
-use crate::backup::{self, Accept};
+use crate::backup::{self, Accept, unless_stopped};
 use crate::cli::arguments::{AcceptArguments, Arguments, GapsCommand};
 use crate::cli::{chosen, show};
 use crate::clock::Clock;
@@ -12,9 +13,13 @@ use crate::model::{Acceptance, Gap, RunId};
 use crate::repository::Repository;
 
 /// Lists the gaps of the latest snapshot, or accepts some.
-pub(super) async fn gaps(arguments: &Arguments, command: Option<&GapsCommand>) -> Result<u8> {
+pub(super) async fn gaps(
+    arguments: &Arguments,
+    command: Option<&GapsCommand>,
+    stop: &CancellationToken,
+) -> Result<u8> {
     for (_, url, settings) in chosen::repositories(arguments)? {
-        let repository = open::repository(&url, &settings).await?;
+        let repository = unless_stopped(stop, open::repository(&url, &settings)).await?;
         match command {
             None => list(arguments, &repository, &url).await?,
             Some(GapsCommand::Accept(wanted)) => accept(arguments, &repository, wanted).await?,

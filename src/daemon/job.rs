@@ -198,8 +198,11 @@ async fn attempt(outside: &Outside, job: &Job<'_>, id: RunId, stop: &Cancellatio
         .client
         .set(client.clone())
         .map_err(|_| Error::new(ErrorKind::Bug, "somebody watches two jobs at once"))?;
-    let store = outside.store(organization).await?;
-    let repository = Repository::open_or_create(store, &organization.gid, clock.now()).await?;
+    let opened = async {
+        let store = outside.store(organization).await?;
+        Repository::open_or_create(store, &organization.gid, clock.now()).await
+    };
+    let repository = backup::unless_stopped(stop, opened).await?;
     let alone = alone::alone(&repository, wanted.holder.clone().or_else(|| config.run.holder.clone()))?;
     let run = backup::Run {
         client,
