@@ -1,7 +1,8 @@
 //! The only reader of wall time.
 //!
-//! Rule: wall time is read at a run's start, at each answer and at the commit, and passed down. Waiting uses tokio
-//! time. A clock made by [`Clock::simulated`] follows tokio time, so a paused runtime decides what "now" is.
+//! Rule: wall time is read at a run's start, at each answer and at the commit, and passed down. A run goes by one clock
+//! that was anchored at its start, so that whoever sets the machine's meanwhile turns none of its moments around. Waiting
+//! uses tokio time. A clock made by [`Clock::simulated`] follows tokio time, so a paused runtime decides what "now" is.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,7 +16,15 @@ pub struct Clock(Arc<Source>);
 #[derive(Debug)]
 enum Source {
     Wall,
-    Simulated { epoch: Mutex<DateTime<Utc>>, start: Instant },
+    /// A moment, and the time since boot that it was read at.
+    Anchored {
+        epoch: DateTime<Utc>,
+        since_boot: Duration,
+    },
+    Simulated {
+        epoch: Mutex<DateTime<Utc>>,
+        start: Instant,
+    },
 }
 
 impl Clock {
@@ -31,6 +40,16 @@ impl Clock {
         Self(Arc::new(Source::Simulated { epoch: Mutex::new(epoch), start: Instant::now() }))
     }
 
+    /// A clock that shows what this one does now, and from then on never goes back and never jumps, whoever sets this one.
+    #[must_use]
+    pub fn anchored(&self) -> Self {
+        match &*self.0 {
+            Source::Wall => Self(Arc::new(Source::Anchored { epoch: wall(), since_boot: since_boot() })),
+            Source::Anchored { .. } => self.clone(),
+            Source::Simulated { .. } => Self::simulated(self.now()),
+        }
+    }
+
     /// Sets a simulated clock forward or back, as a person might the machine's. That one nobody here may set.
     pub fn set_by(&self, jump: Duration) {
         if let Source::Simulated { epoch, .. } = &*self.0 {
@@ -43,6 +62,7 @@ impl Clock {
     pub fn now(&self) -> DateTime<Utc> {
         let exact = match &*self.0 {
             Source::Wall => wall(),
+            Source::Anchored { epoch, since_boot: then } => *epoch + (since_boot() - *then),
             Source::Simulated { epoch, start } => {
                 let epoch = *epoch.lock().unwrap_or_else(PoisonError::into_inner);
                 epoch + Duration::from_std(start.elapsed()).unwrap_or(Duration::MAX)
@@ -57,6 +77,12 @@ fn wall() -> DateTime<Utc> {
     DateTime::from(std::time::SystemTime::now())
 }
 
+/// How long the machine has been up, its sleep included: whoever wakes must not take what is old for new.
+fn since_boot() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::seconds(now.tv_sec) + Duration::nanoseconds(now.tv_nsec)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,5 +95,22 @@ mod tests {
         assert_eq!(clock.now(), epoch + Duration::seconds(30));
         clock.set_by(Duration::hours(-1));
         assert_eq!(clock.now(), epoch + Duration::seconds(30) - Duration::hours(1));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_anchored_clock_moves_with_time_and_with_no_hand() {
+        let clock = Clock::simulated(DateTime::from_timestamp(1_780_000_000, 0).expect("a valid time"));
+        let (anchored, epoch) = (clock.anchored(), clock.now());
+        clock.set_by(Duration::hours(-1));
+        tokio::time::advance(std::time::Duration::from_secs(30)).await;
+        assert_eq!(anchored.now(), epoch + Duration::seconds(30));
+        assert_eq!(clock.anchored().now(), clock.now());
+    }
+
+    #[test]
+    fn the_machines_clock_may_be_anchored() {
+        let (clock, anchored) = (Clock::wall(), Clock::wall().anchored());
+        let (one, other) = (anchored.now(), anchored.anchored().now());
+        assert!(one <= other && (clock.now() - other).abs() < Duration::minutes(1));
     }
 }

@@ -24,6 +24,8 @@ pub struct Accept {
     pub gid: Option<String>,
     /// Who says so, why, and until when.
     pub acceptance: Acceptance,
+    /// Names the process, for its claim.
+    pub holder: String,
 }
 
 impl Accept {
@@ -79,7 +81,7 @@ async fn accept_gaps(
         attempt: 1,
         run: id,
         writer: id,
-        holder: accept.acceptance.by.clone(),
+        holder: accept.holder.clone(),
         at: now,
     };
     repository.claim(&claim).await?;

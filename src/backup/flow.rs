@@ -3,6 +3,9 @@
 //! Rule: each stage can begin anew after a crash: what it still has to read is in the journal, and what it asks for by
 //! itself it asks for only where that is still lacking.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use tokio::time::Instant;
 use tracing::{Instrument, info_span};
 
@@ -13,7 +16,7 @@ use crate::backup::planning::facts;
 use crate::backup::stage::Stage;
 use crate::backup::tenure::{self, Tenure};
 use crate::backup::work::{Beginning, Work};
-use crate::backup::{Outcome, Run, backfill, identity, removal};
+use crate::backup::{Outcome, Run, backfill, identity, removal, stopped, unless_stopped};
 use crate::crawl::plan::{Facts, Source, plan};
 use crate::crawl::{Cursor, Phase, Reach, Scope, Unit, Walk};
 use crate::error::{Error, ErrorKind, Result};
@@ -26,6 +29,30 @@ const GAPS_ASKED: usize = 500;
 
 /// Backs up one organization.
 pub(super) async fn run(run: &Run) -> Result<Outcome> {
+    let scratch = tempfile::tempdir()
+        .map_err(|cause| Error::new(ErrorKind::Unavailable, format!("make a scratch folder: {cause}")))?;
+    // Until there is something to lay down, a stop is as good as a kill.
+    let (mut work, tenure, terms) = unless_stopped(&run.stop, begin(run, scratch.path())).await?;
+    let whole = Arc::clone(&work.whole);
+    let asked = async {
+        run.stop.cancelled().await;
+        drop(whole.acquire().await);
+    };
+    let outcome = tokio::select! {
+        biased;
+        outcome = carry_out(&mut work, tenure, terms) => outcome,
+        () = asked => Err(stopped()),
+    };
+    match outcome {
+        // Somebody else goes on with it, or has finished: nothing of ours counts any more.
+        Err(error) if error.kind() == ErrorKind::Conflict => Err(error),
+        Err(error) => Err(work.lay_down(error).await),
+        finished => finished,
+    }
+}
+
+/// Finds out where the repository stands and who asks, claims, and makes ready what a run works with.
+async fn begin<'a>(run: &'a Run, scratch: &Path) -> Result<(Work<'a>, Tenure, Terms)> {
     let (base, number) = latest(run).await?;
     if let Some(base) = &base {
         run.progress.doing("repair what the last run left");
@@ -41,16 +68,8 @@ pub(super) async fn run(run: &Run) -> Result<Outcome> {
     if latest(run).await?.1 != number {
         return Err(Error::new(ErrorKind::Conflict, "another run has committed just now").remedy("run again"));
     }
-    let folder = tempfile::tempdir()
-        .map_err(|cause| Error::new(ErrorKind::Unavailable, format!("make a scratch folder: {cause}")))?;
-    let mut work = open(run, base, token, &tenure, Index::new(folder.path())?).await?;
-    let outcome = carry_out(&mut work, tenure, terms).await;
-    match outcome {
-        // Somebody else goes on with it, or has finished: nothing of ours counts any more.
-        Err(error) if error.kind() == ErrorKind::Conflict => Err(error),
-        Err(error) => Err(work.lay_down(error).await),
-        finished => finished,
-    }
+    let work = open(run, base, token, &tenure, Index::new(scratch)?).await?;
+    Ok((work, tenure, terms))
 }
 
 async fn latest(run: &Run) -> Result<(Option<Committed>, Option<SnapshotNumber>)> {
@@ -108,6 +127,8 @@ async fn carry_out(work: &mut Work<'_>, tenure: Tenure, terms: Terms) -> Result<
     sweep(work).instrument(info_span!("stage", stage = "sweep")).await?;
     changes(work).instrument(info_span!("stage", stage = "changes")).await?;
     settle(work).instrument(info_span!("stage", stage = "settle")).await?;
+    let whole = Arc::clone(&work.whole);
+    let _whole = whole.acquire().await;
     work.run.progress.doing("commit");
     work.commit().instrument(info_span!("stage", stage = "commit")).await
 }

@@ -37,7 +37,7 @@ use crate::asana::Client;
 use crate::clock::Clock;
 use crate::config::Filters;
 use crate::crawl::Plan;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Counts, Gap, Proof, RunId, SnapshotNumber};
 use crate::repository::Repository;
 use crate::telemetry::Progress;
@@ -127,6 +127,22 @@ pub struct TableOutcome {
     pub counts: Counts,
     /// What proves it.
     pub proof: Proof,
+}
+
+/// Does `work` unless somebody asks to stop: then it ends where it is, and so must be what a kill may end too.
+pub(crate) async fn unless_stopped<T>(
+    stop: &CancellationToken,
+    work: impl Future<Output = Result<T>>,
+) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = stop.cancelled() => Err(stopped()),
+        done = work => done,
+    }
+}
+
+fn stopped() -> Error {
+    Error::new(ErrorKind::Cancelled, "somebody asked to stop")
 }
 
 /// Backs up one organization.

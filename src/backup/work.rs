@@ -8,7 +8,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
 use crate::backup::gaps::{Gaps, ODD};
@@ -17,7 +17,7 @@ use crate::backup::stage::{Observed, Stage};
 use crate::backup::{self, Run};
 use crate::crawl::{self, End, Hit, Page, Search, Step, Taken, Told, Unit, Walk, Why};
 use crate::encode;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, Result};
 use crate::model::{Gap, RunId, TokenIdentity};
 use crate::repository::Committed;
 use crate::resources::{self, Resource};
@@ -58,6 +58,8 @@ pub(super) struct Work<'a> {
     sought: HashSet<Box<str>>,
     /// When what was read is committed next, although the run goes on.
     pub(super) commit_at: Option<Instant>,
+    /// Taken by what must not end in its middle when somebody asks to stop: it knows itself how to.
+    pub(super) whole: Arc<Semaphore>,
 }
 
 /// What a [`Work`] begins with.
@@ -99,6 +101,7 @@ impl<'a> Work<'a> {
             paged: Vec::new(),
             sought: HashSet::new(),
             commit_at: None,
+            whole: Arc::new(Semaphore::new(1)),
         }
     }
 
@@ -108,13 +111,15 @@ impl<'a> Work<'a> {
     where
         F: Future<Output = Result<T>>,
     {
+        let whole = Arc::clone(&self.whole);
+        let _whole = whole.acquire().await;
         let (told, events) = mpsc::channel(QUEUED_PAGES);
         let stop = self.run.stop.clone();
         let crawl = crawl(told);
         let crawl = async move {
             tokio::select! {
                 biased;
-                () = stop.cancelled() => Err(Error::new(ErrorKind::Cancelled, "somebody asked to stop")),
+                () = stop.cancelled() => Err(backup::stopped()),
                 crawled = crawl => crawled,
             }
         };

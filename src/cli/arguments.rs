@@ -245,7 +245,42 @@ impl BackfillArguments {
     }
 }
 
+/// How a command ends when it is asked to stop.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stopping {
+    /// Whether it has work to lay down, or a commit to finish, and so gets time for that; else it ends at once.
+    pub(super) lays_down: bool,
+    /// What became of its work when that was done in time, and when it was not.
+    pub(super) in_time: &'static str,
+    pub(super) too_late: &'static str,
+}
+
 impl Command {
+    /// How it ends when it is asked to stop.
+    pub(super) fn stopping(&self) -> Stopping {
+        match self {
+            Self::Run(_) | Self::Backfill(_) | Self::Daemon(_) => Stopping {
+                lays_down: true,
+                in_time: "stopped; the next run goes on from here",
+                too_late: "stopped; the next run goes on from the last minute's journal",
+            },
+            Self::Gaps { command: Some(_) } => Stopping {
+                lays_down: true,
+                in_time: "stopped; no gap was accepted",
+                too_late: "stopped; `gaps` says which were accepted before",
+            },
+            #[cfg(feature = "demo")]
+            Self::Demo(_) | Self::Simulate(_) => {
+                let said = "stopped; the next demo begins anew";
+                Stopping { lays_down: true, in_time: said, too_late: said }
+            }
+            _ => {
+                let said = "stopped before it was done; asked again, it begins anew";
+                Stopping { lays_down: false, in_time: said, too_late: said }
+            }
+        }
+    }
+
     /// Whether it goes on until somebody stops it, so that being stopped is its usual end.
     pub(super) fn serves(&self) -> bool {
         #[cfg(feature = "demo")]
@@ -270,5 +305,26 @@ impl Arguments {
 
     pub(super) fn json(&self) -> bool {
         self.output == Output::Json
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[test]
+    fn only_what_writes_gets_time_when_it_is_stopped() {
+        let lays_down = |line: &str| {
+            let words = std::iter::once("asana-backup").chain(line.split(' '));
+            Arguments::try_parse_from(words).expect("a command").command.stopping().lays_down
+        };
+        for line in ["run", "backfill --all", "daemon", "gaps accept --reason it"] {
+            assert!(lays_down(line), "{line}");
+        }
+        for line in ["verify --deep", "status", "snapshots", "check", "gaps", "resources"] {
+            assert!(!lays_down(line), "{line}");
+        }
     }
 }

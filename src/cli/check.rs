@@ -81,7 +81,7 @@ fn told(what: &str, result: Result<Found>) -> Line {
 }
 
 async fn asana(config: &Config, clients: &open::Clients, organization: &Organization, lines: &mut Vec<Line>) {
-    let client = match clients.open(config, organization) {
+    let client = match clients.open(config, organization, &Clock::wall()) {
         Ok(client) => client,
         Err(error) => return lines.push(tried("token", Err(error))),
     };

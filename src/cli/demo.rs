@@ -126,10 +126,10 @@ async fn back_up(
     let marked =
         mark.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| std::fs::write(&mark, ""));
     marked.map_err(|cause| Error::new(ErrorKind::Unavailable, format!("mark {url} as a demo's: {cause}")))?;
-    let (asana, time) = (simulator.clone(), clock.clone());
+    let asana = simulator.clone();
     let outside = Outside::new(
         clock.clone(),
-        move |_, _| client(&asana, &time),
+        move |_, _, clock| client(&asana, clock),
         |organization| Box::pin(async { Store::open(&organization.repository, &organization.store) }),
     );
     let (config, walk, how) = (Config::default(), Walk::WhenDue, HowArguments::default());

@@ -1,8 +1,9 @@
 //! The verb `gaps`: what could not be read, and accepting it.
 
 use chrono::{NaiveTime, TimeDelta};
+use tokio_util::sync::CancellationToken;
 
-use crate::backup::{self, Accept};
+use crate::backup::{self, Accept, unless_stopped};
 use crate::cli::arguments::{AcceptArguments, Arguments, GapsCommand};
 use crate::cli::{chosen, show};
 use crate::clock::Clock;
@@ -12,9 +13,13 @@ use crate::model::{Acceptance, Gap, RunId};
 use crate::repository::Repository;
 
 /// Lists the gaps of the latest snapshot, or accepts some.
-pub(super) async fn gaps(arguments: &Arguments, command: Option<&GapsCommand>) -> Result<u8> {
+pub(super) async fn gaps(
+    arguments: &Arguments,
+    command: Option<&GapsCommand>,
+    stop: &CancellationToken,
+) -> Result<u8> {
     for (_, url, settings) in chosen::repositories(arguments)? {
-        let repository = open::repository(&url, &settings).await?;
+        let repository = unless_stopped(stop, open::repository(&url, &settings)).await?;
         match command {
             None => list(arguments, &repository, &url).await?,
             Some(GapsCommand::Accept(wanted)) => accept(arguments, &repository, wanted).await?,
@@ -44,15 +49,15 @@ async fn list(arguments: &Arguments, repository: &Repository, url: &str) -> Resu
 
 async fn accept(arguments: &Arguments, repository: &Repository, wanted: &AcceptArguments) -> Result<()> {
     let clock = Clock::wall();
-    let name = alone::name();
-    let _alone = alone::alone(repository, &name)?;
+    let alone = alone::alone(repository, None)?;
     // The day itself still counts.
     let until = wanted.until.map(|day| day.and_time(NaiveTime::MIN).and_utc() + TimeDelta::days(1));
     let word = Accept {
         table: wanted.table.clone(),
         scope: wanted.scope.clone(),
         gid: wanted.gid.clone(),
-        acceptance: Acceptance { by: name, reason: wanted.reason.clone(), at: clock.now(), until },
+        acceptance: Acceptance { by: alone::who(), reason: wanted.reason.clone(), at: clock.now(), until },
+        holder: alone.name().to_owned(),
     };
     let id = RunId(ulid::Ulid::generate());
     let (number, accepted) = backup::accept(repository, &clock, id, &word).await?;

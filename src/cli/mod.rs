@@ -26,7 +26,7 @@ use crate::process;
 use crate::telemetry::{self, Metrics};
 use arguments::{Arguments, Command};
 
-/// How long a run may take to lay down its work when it is asked to stop; a kill is safe at any moment.
+/// How long what writes may take to lay down its work when it is asked to stop; a kill is safe at any moment.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Does what the arguments of this process say.
@@ -58,14 +58,14 @@ pub fn main() -> ExitCode {
         // For a server that is the usual end.
         let code = if arguments.command.serves() { 0 } else { code };
         stop.cancel();
-        match tokio::time::timeout(GRACE, work).await {
+        let stopping = arguments.command.stopping();
+        let grace = if stopping.lays_down { GRACE } else { Duration::ZERO };
+        match tokio::time::timeout(grace, work).await {
             // What was being finished is done: a commit, or something that took no time.
             Ok(Ok(code)) => return ExitCode::from(code),
-            Ok(Err(error)) if error.kind() == ErrorKind::Cancelled => {
-                tracing::warn!("stopped; the next run goes on from here");
-            }
+            Ok(Err(error)) if error.kind() == ErrorKind::Cancelled => tracing::warn!("{}", stopping.in_time),
             Ok(Err(error)) => return show::failure(&error),
-            Err(_) => tracing::warn!("stopped; the next run goes on from the last minute's journal"),
+            Err(_) => tracing::warn!("{}", stopping.too_late),
         }
         ExitCode::from(code)
     });
@@ -88,7 +88,7 @@ async fn dispatch(arguments: &Arguments, metrics: &Metrics, stop: &CancellationT
         Command::Backfill(backfill) => {
             verbs::run(arguments, &backfill.walk(), &backfill.how, metrics, stop).await
         }
-        Command::Gaps { command } => gaps::gaps(arguments, command.as_ref()).await,
+        Command::Gaps { command } => gaps::gaps(arguments, command.as_ref(), stop).await,
         Command::Daemon(daemon) => serve::serve(arguments, daemon, metrics, stop).await,
         Command::Status { fail_if_late } => status::status(arguments, *fail_if_late).await,
         Command::Snapshots => verbs::snapshots(arguments).await,

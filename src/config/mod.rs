@@ -108,8 +108,9 @@ pub struct RunSettings {
     pub reconcile: Reconcile,
     /// How often a first copy commits what it has so far, in minutes. An hour of reading is 90,000 requests.
     pub commit_every_minutes: NonZeroU32,
-    /// The name that claims are held in; user and host, if not set. Give one to a job that runs on changing hosts, and
-    /// never runs twice at once: it then takes over at once what a dead predecessor held.
+    /// The name that claims are held in; if not set, user, host, and a word that is kept in the lock of this machine.
+    /// Give one to a job that runs on changing hosts, and never runs twice at once: it then takes over at once what a
+    /// dead predecessor held.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holder: Option<String>,
 }

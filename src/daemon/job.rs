@@ -40,7 +40,7 @@ pub struct Job<'a> {
 /// How a run differs from the usual.
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Names whoever runs; without it the settings do, or user and host.
+    /// Names whoever runs; without it the settings do, or user, host and lock.
     pub holder: Option<String>,
     /// How much to walk, beside reading what changed.
     pub walk: backup::Walk,
@@ -191,23 +191,26 @@ pub fn exit_code(done: &Result<Outcome>) -> u8 {
 
 async fn attempt(outside: &Outside, job: &Job<'_>, id: RunId, stop: &CancellationToken) -> Result<Outcome> {
     let Job { organization, config, wanted, watch, .. } = job;
-    let client = outside.client(config, organization)?;
+    // All moments of a run are on one line, also where somebody sets the machine's clock meanwhile.
+    let clock = outside.clock().anchored();
+    let client = outside.client(config, organization, &clock)?;
     watch
         .client
         .set(client.clone())
         .map_err(|_| Error::new(ErrorKind::Bug, "somebody watches two jobs at once"))?;
-    let store = outside.store(organization).await?;
-    let clock = outside.clock().clone();
-    let repository = Repository::open_or_create(store, &organization.gid, clock.now()).await?;
-    let holder = wanted.holder.clone().or_else(|| config.run.holder.clone()).unwrap_or_else(alone::name);
-    let _alone = alone::alone(&repository, &holder)?;
+    let opened = async {
+        let store = outside.store(organization).await?;
+        Repository::open_or_create(store, &organization.gid, clock.now()).await
+    };
+    let repository = backup::unless_stopped(stop, opened).await?;
+    let alone = alone::alone(&repository, wanted.holder.clone().or_else(|| config.run.holder.clone()))?;
     let run = backup::Run {
         client,
         clock,
         repository,
         filters: organization.filters.clone(),
         id,
-        holder,
+        holder: alone.name().to_owned(),
         walk: wanted.walk.clone(),
         accept_deletions: wanted.accept_deletions,
         reconcile: config.run.reconcile.interval(),

@@ -23,7 +23,7 @@ pub(crate) async fn repository(url: &str, settings: &StoreSettings) -> Result<Re
     Repository::open(Store::open(url, settings)?).await
 }
 
-type OpensClient = dyn Fn(&Config, &Organization) -> Result<Client> + Send + Sync;
+type OpensClient = dyn Fn(&Config, &Organization, &Clock) -> Result<Client> + Send + Sync;
 type OpensStore = dyn for<'a> Fn(&'a Organization) -> BoxFuture<'a, Result<Store>> + Send + Sync;
 
 /// What lies outside of the program: Asana, the stores, the time. Clones reach the same.
@@ -42,7 +42,7 @@ impl Outside {
         let clients = Clients::default();
         Self::new(
             Clock::wall(),
-            move |config, organization| clients.open(config, organization),
+            move |config, organization, clock| clients.open(config, organization, clock),
             |organization| Box::pin(async { Store::open(&organization.repository, &organization.store) }),
         )
     }
@@ -50,7 +50,7 @@ impl Outside {
     /// A world of the caller's.
     pub fn new(
         clock: Clock,
-        client: impl Fn(&Config, &Organization) -> Result<Client> + Send + Sync + 'static,
+        client: impl Fn(&Config, &Organization, &Clock) -> Result<Client> + Send + Sync + 'static,
         store: impl for<'a> Fn(&'a Organization) -> BoxFuture<'a, Result<Store>> + Send + Sync + 'static,
     ) -> Self {
         Self { clock, client: Arc::new(client), store: Arc::new(store), outlets: None }
@@ -74,9 +74,9 @@ impl Outside {
         &self.clock
     }
 
-    /// The client of one organization.
-    pub fn client(&self, config: &Config, organization: &Organization) -> Result<Client> {
-        (self.client)(config, organization)
+    /// The client of one organization, which goes by `clock`.
+    pub fn client(&self, config: &Config, organization: &Organization, clock: &Clock) -> Result<Client> {
+        (self.client)(config, organization, clock)
     }
 
     /// The store of one organization.
@@ -107,8 +107,8 @@ struct Known {
 }
 
 impl Clients {
-    /// The client of one organization.
-    pub(crate) fn open(&self, config: &Config, organization: &Organization) -> Result<Client> {
+    /// The client of one organization, which goes by `clock`.
+    pub(crate) fn open(&self, config: &Config, organization: &Organization, clock: &Clock) -> Result<Client> {
         let base_url = organization.base_url.parse().map_err(|cause| {
             Error::new(ErrorKind::Config, format!("base URL `{}`: {cause}", organization.base_url))
         })?;
@@ -119,7 +119,7 @@ impl Clients {
             token,
             transport: transport_over_network(&network)?,
             pacer,
-            clock: Clock::wall(),
+            clock: clock.clone(),
             retry: RetryOptions::default(),
             seed: ulid::Ulid::generate().0 as u64,
         })

@@ -39,7 +39,7 @@ pub(super) async fn all(
 /// Asks who the token is.
 async fn token(outside: &Outside, config: &Config, organization: &Organization) -> Result<()> {
     patiently(async {
-        match outside.client(config, organization)?.get("getUser", "/users/me", &[]).await? {
+        match outside.client(config, organization, outside.clock())?.get("getUser", "/users/me", &[]).await? {
             Answer::Found(_) => Ok(()),
             Answer::Refused(refusal) => Err(refusal
                 .error(ErrorKind::Denied, "use the token of a service account of this organization")

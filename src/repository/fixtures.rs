@@ -28,7 +28,7 @@ pub(crate) async fn repository() -> Repository {
 }
 
 /// A snapshot of no tables, committed `number` minutes after the fixed moment.
-pub(super) fn snapshot(number: u64, previous: Option<Hash>, run: RunId) -> Snapshot {
+pub(crate) fn snapshot(number: u64, previous: Option<Hash>, run: RunId) -> Snapshot {
     Snapshot {
         format: FORMAT_VERSION,
         number: SnapshotNumber(number),

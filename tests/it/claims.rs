@@ -7,6 +7,7 @@ use asana_backup::clock::Clock;
 use asana_backup::error::ErrorKind;
 use asana_simulator::{Options, Size};
 
+use crate::store::{Sky, Stroke};
 use crate::world::World;
 
 fn slow() -> Options {
@@ -53,6 +54,36 @@ async fn the_same_holder_and_whoever_follows_one_that_ended_take_over_at_once() 
         stop.cancel();
     };
     let (stopped, ()) = tokio::join!(world.try_run_now(), asked);
+    assert_eq!(stopped.expect_err("asked to stop").kind(), ErrorKind::Cancelled);
+    let mut other = world.same();
+    other.holder = "somebody@elsewhere".to_owned();
+    assert!(other.try_run_now().await.expect("the claim is free").complete);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_stopped_while_nothing_is_told_ends_at_once_and_leaves_the_claim_to_others() {
+    let moment = Duration::from_secs(1);
+    // While nobody has said yet who the token is of.
+    let world = World::new(slow());
+    let mut run = std::pin::pin!(world.try_run_now());
+    assert!(tokio::time::timeout(Duration::from_secs(10), &mut run).await.is_err());
+    world.stop.cancel();
+    let stopped = tokio::time::timeout(moment, run).await.expect("at once");
+    assert_eq!(stopped.expect_err("asked to stop").kind(), ErrorKind::Cancelled);
+    // While what is there is loaded, to be compared with.
+    let mut world = World::new(slow());
+    world.run().await;
+    world.stop = tokio_util::sync::CancellationToken::new();
+    let before = world.weather.calls().len();
+    let mut run = std::pin::pin!(world.try_run_now());
+    world.weather.turn(Sky::Always(Stroke::Stall(60 * moment)));
+    let loads = || world.weather.calls()[before..].iter().any(|call| call.key.ends_with(".parquet"));
+    while !loads() {
+        assert!(tokio::time::timeout(moment, &mut run).await.is_err(), "it was over before it was stopped");
+    }
+    world.weather.turn(Sky::Clear);
+    world.stop.cancel();
+    let stopped = tokio::time::timeout(moment, run).await.expect("at once");
     assert_eq!(stopped.expect_err("asked to stop").kind(), ErrorKind::Cancelled);
     let mut other = world.same();
     other.holder = "somebody@elsewhere".to_owned();

@@ -7,7 +7,7 @@ use asana_backup::daemon::{Call, Kind, Notify};
 use asana_backup::error::ErrorKind;
 use asana_backup::telemetry::{Sample, table};
 use asana_simulator::Fault;
-use chrono::Timelike;
+use chrono::{TimeDelta, Timelike};
 
 use crate::daemon::{
     File, HOUR, LOOK, Life, Listener, MINUTE, assert_kept, at, hourly, live, live_on, runs, settings, world,
@@ -62,6 +62,32 @@ fn a_verify_holds_up_no_backup_and_gives_signs_of_life_as_long_as_it_gets_on() {
         };
         let notify = listener.notify(12 * MINUTE);
         live(&[("acme", &world)], move || Ok(chosen.clone()), notify, story).await;
+    });
+}
+
+#[test]
+fn a_run_whose_clock_is_set_back_goes_on_by_the_time_that_it_began_with() {
+    paused(async {
+        let world = world("2026-02-26T08:10:00Z", 16);
+        let chosen = settings("UTC", &[("acme", &world)]);
+        let story = async |life: Life<'_>| {
+            life.go_on_until(at("2026-02-26T08:16:00Z")).await;
+            world.weather.turn(SLOW);
+            life.go_on_until(at("2026-02-26T08:18:00Z")).await;
+            assert!(life.of("acme").running.is_some());
+            world.clock.set_by(-TimeDelta::minutes(30));
+            world.weather.turn(Sky::Clear);
+            life.go_by(10 * MINUTE).await;
+            let snapshot = world.snapshot(2).await;
+            assert!(snapshot.started_at >= at("2026-02-26T08:17:00Z"), "{}", snapshot.started_at);
+            assert!(snapshot.committed_at > snapshot.started_at, "{}", snapshot.committed_at);
+            // The schedule goes by the clock as it is.
+            assert!(
+                life.of("acme").jobs[&Kind::Backup].last.as_ref().is_some_and(|last| last.exit_code == 0)
+            );
+            assert_eq!(world.clock.now().hour(), 7);
+        };
+        live(&[("acme", &world)], move || Ok(chosen.clone()), Notify::default(), story).await;
     });
 }
 

@@ -29,7 +29,7 @@ const DOORS: &[(&str, &[&str])] = &[
     ("tokio_cron_scheduler", &["daemon/wake.rs"]),
     ("croner", &["daemon/schedule/"]),
     ("chrono_tz", &["daemon/schedule/"]),
-    ("rustix", &["process.rs", "daemon/notify.rs"]),
+    ("rustix", &["process.rs", "clock.rs", "daemon/notify.rs"]),
     ("clap_complete", &["cli/"]),
     ("clap_mangen", &["cli/manual.rs"]),
     ("redb", &["backup/index.rs"]),

@@ -34,7 +34,13 @@ pub(crate) async fn accept(
     let at = world.clock.now();
     let (by, reason) = ("ada@elsewhere".to_owned(), "it is private".to_owned());
     let acceptance = Acceptance { by, reason, at, until };
-    let word = Accept { table: None, scope: None, gid: gid.map(str::to_owned), acceptance };
+    let word = Accept {
+        table: None,
+        scope: None,
+        gid: gid.map(str::to_owned),
+        acceptance,
+        holder: "tests".to_owned(),
+    };
     let milliseconds = at.timestamp_millis().unsigned_abs();
     let id = RunId(ulid::Ulid::from_parts(milliseconds, 7));
     let accepted = backup::accept(&world.repository().await, &world.clock, id, &word).await;
@@ -320,6 +326,7 @@ async fn a_gap_that_is_not_there_cannot_be_accepted_nor_any_while_a_run_is_unfin
         scope: Some("getStoriesForTask".into()),
         gid: Some(gid.into()),
         acceptance: acceptance.clone(),
+        holder: "b".into(),
     };
     let repository = world.repository().await;
     let id = RunId(ulid::Ulid::from_parts(1, 1));

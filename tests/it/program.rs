@@ -1,7 +1,7 @@
 //! The real program over real HTTP: what is printed, and with which exit code.
 
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -370,6 +370,31 @@ fn a_stopped_run_ends_with_its_signals_code_and_commits_nothing() {
     assert!(killed.success());
     assert_eq!(child.wait().expect("it ends").code(), Some(143));
     assert!(!served.repository().join("snapshots").exists(), "something was committed");
+}
+
+#[test]
+fn what_has_nothing_to_lay_down_ends_at_once_and_says_what_is_true() {
+    let served = Served::start(&[]);
+    // An Asana that takes a question and never answers.
+    let silent = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let base_url = format!("http://{}/api/1.0", silent.local_addr().expect("an address"));
+    let stopped = |verb: &str| {
+        let mut command = served.command(&[verb]);
+        command.env("ASANA_BASE_URL", &base_url).stdout(Stdio::null()).stderr(Stdio::piped());
+        let child = command.spawn().expect("it starts");
+        let (mut asked, _) = silent.accept().expect("it asks");
+        asked.read_exact(&mut [0]).expect("a question");
+        let kill = format!("kill -TERM {}", child.id());
+        assert!(Command::new("sh").args(["-c", &kill]).status().expect("a shell is there").success());
+        let output = child.wait_with_output().expect("it ends");
+        assert_eq!(output.status.code(), Some(143), "{output:?}");
+        String::from_utf8(output.stderr).expect("UTF-8")
+    };
+    // Who was given time and used it up would speak of the last minute's journal.
+    let said = stopped("run");
+    assert!(said.contains("the next run goes on from here"), "{said}");
+    let said = stopped("check");
+    assert!(said.contains("asked again, it begins anew") && !said.contains("next run"), "{said}");
 }
 
 #[test]

@@ -129,18 +129,18 @@ impl World {
                 (*name, (world.line.clone(), world.weather.clone(), world.token.clone(), world.seed))
             })
             .collect();
-        let (clients, time) = (Arc::new(known), clock.clone());
+        let clients = Arc::new(known);
         let known = Arc::clone(&clients);
         Outside::new(
             clock,
-            move |_, organization| {
+            move |_, organization, clock| {
                 let (line, _, token, seed) = &clients[&*organization.repository];
                 Client::new(ClientOptions {
                     base_url: "http://127.0.0.1/api/1.0".parse().expect("a valid address"),
                     token: token.clone(),
                     transport: line.transport(),
                     pacer: Pacer::new(unlimited()),
-                    clock: time.clone(),
+                    clock: clock.clone(),
                     retry: RetryOptions::default(),
                     seed: *seed,
                 })

@@ -57,6 +57,13 @@ fn choose(candidates: &[Candidate]) -> BTreeSet<u32> {
     chosen.into_iter().take_while(within).map(|one| one.number).collect()
 }
 
+/// What one merge takes of the parts of a table without deletes, by number.
+pub(in crate::backup) fn full_tiers(parts: &[Part]) -> BTreeSet<u32> {
+    let candidate =
+        |(number, part): (u32, &Part)| Candidate { number, bytes: part.bytes, rows: part.rows, deleted: 0 };
+    choose(&(0..).zip(parts).map(candidate).collect::<Vec<_>>())
+}
+
 impl Stage {
     /// What a table's commit needs, with its parts merged where that is due. To be called last: the stage does not know
     /// afterwards where the rows are.

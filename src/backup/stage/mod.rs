@@ -20,6 +20,8 @@ use crate::model::{Counts, FieldIds, Part, Record, RunId, TableState};
 use crate::repository::{Repository, StagedPart};
 use crate::resources::{self, Resource};
 
+pub(super) use compact::full_tiers;
+
 /// The proof of what goes with its parent.
 const BELOW_GONE: &str = "what it hung below is gone";
 
