@@ -18,7 +18,7 @@ use crate::backup::tenure::{self, Tenure};
 use crate::backup::work::{Beginning, Work};
 use crate::backup::{Outcome, Run, backfill, identity, removal, stopped, unless_stopped};
 use crate::crawl::plan::{Facts, Source, plan};
-use crate::crawl::{Cursor, Phase, Reach, Scope, Unit, Walk};
+use crate::crawl::{Ask, Cursor, Phase, Reach, Scope, Unit, Walk, Why};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Gap, Hash, Lane, SnapshotNumber, TokenIdentity, table_columns};
 use crate::repository::{Committed, commit_time};
@@ -173,6 +173,28 @@ async fn ask_gaps_again(work: &mut Work<'_>) -> Result<()> {
             if is_one || hangs_there(work, &unit).await? {
                 units.push(removal::as_expected(work, unit).await?);
             }
+        }
+    }
+    work.want(units).await?;
+    work.drain().await?;
+    explain(work).await
+}
+
+/// Sees to it that a record that was heard of and answers 404 is gone, or there: what the organization lists says so.
+async fn explain(work: &mut Work<'_>) -> Result<()> {
+    let unexplained = work.gaps.unexplained(work.opened_at);
+    let mut roots = Unit::roots(work.walk.organization(), work.walk.scope());
+    roots.retain(|root| {
+        unexplained.iter().any(|unit| unit.resource == root.resource)
+            && !work.is_listed(root.resource, work.walk.organization())
+    });
+    work.want(roots).await?;
+    work.drain().await?;
+    let mut units = Vec::new();
+    for unit in work.gaps.unexplained(work.opened_at) {
+        let unit = removal::as_expected(work, unit).await?;
+        if matches!(unit.ask, Ask::Single(Why::Missing)) {
+            units.push(unit);
         }
     }
     work.want(units).await?;

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::crawl::Unit;
+use crate::crawl::{Ask, Unit};
 use crate::model::Gap;
 use crate::resources;
 
@@ -72,6 +72,20 @@ impl Gaps {
                 .map_or_else(Vec::new, |resource| Unit::of_operation(resource, &gap.scope, &gap.gid))
         };
         old.into_iter().map(units).filter(|units| !units.is_empty()).collect()
+    }
+
+    /// The records that answered 404 since `since`, asked for by themselves, although nothing says that they are gone.
+    pub(super) fn unexplained(&self, since: DateTime<Utc>) -> Vec<Unit> {
+        let is_one = |gap: &&Gap| gap.status == 404 && gap.last_seen >= since;
+        self.0
+            .values()
+            .filter(is_one)
+            .filter_map(|gap| {
+                let resource = resources::by_table(&gap.table)?;
+                let units = Unit::of_operation(resource, &gap.scope, &gap.gid);
+                units.into_iter().find(|unit| matches!(unit.ask, Ask::Single(_)))
+            })
+            .collect()
     }
 
     /// All of them, in order.

@@ -15,28 +15,27 @@ use crate::repository::fixtures::{moment, run, snapshot};
 use crate::repository::{Repository, Store};
 
 const WRITERS: u64 = 64;
-/// How many numbers they race for; a thousand where `ASANA_BACKUP_FULL` is set, which syncs for minutes.
-const ROUNDS: u64 = 250;
+/// How many numbers they race for.
+const ROUNDS: u64 = 1_000;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]
 async fn writers_racing_for_one_snapshot_number_have_one_winner() {
-    let rounds = if std::env::var("ASANA_BACKUP_FULL").is_ok_and(|full| full != "0") { 1000 } else { ROUNDS };
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("repository").to_str().expect("UTF-8").to_owned();
     let (gate, mut writers) =
         (Arc::new(Barrier::new(usize::try_from(WRITERS).expect("few"))), JoinSet::new());
     for writer in 0..WRITERS {
         let (path, gate) = (path.clone(), Arc::clone(&gate));
-        writers.spawn(async move { race(&path, writer, rounds, &gate).await });
+        writers.spawn(async move { race(&path, writer, &gate).await });
     }
     let mut won = 0;
     while let Some(writer) = writers.join_next().await {
         won += writer.expect("it ends");
     }
-    assert_eq!(won, rounds, "{WRITERS} writers");
+    assert_eq!(won, ROUNDS, "{WRITERS} writers");
     let repository = open(&path).await;
     let numbers = repository.snapshots().await.expect("a chain without a hole");
-    assert_eq!(numbers.len(), usize::try_from(rounds).expect("few"));
+    assert_eq!(numbers.len(), usize::try_from(ROUNDS).expect("few"));
 }
 
 async fn open(path: &str) -> Repository {
@@ -45,10 +44,10 @@ async fn open(path: &str) -> Repository {
 }
 
 /// How many rounds this writer won. Each begins when all have seen how the one before it ended.
-async fn race(path: &str, writer: u64, rounds: u64, gate: &Barrier) -> u64 {
+async fn race(path: &str, writer: u64, gate: &Barrier) -> u64 {
     let repository = open(path).await;
     let (mut won, mut previous) = (0, None);
-    for number in 1..=rounds {
+    for number in 1..=ROUNDS {
         let me = run(u128::from(number * WRITERS + writer));
         let mine = snapshot(number, previous, me);
         gate.wait().await;

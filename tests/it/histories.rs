@@ -1,6 +1,6 @@
 //! Incremental equals full: after any history of edits and runs, a reconciling run leaves what a fresh copy would.
 //!
-//! `ASANA_BACKUP_HISTORIES=1000` tries more histories, `ASANA_BACKUP_SEED=17` others. A history that fails is shrunk, and printed.
+//! `ASANA_BACKUP_HISTORIES=100000` tries more histories, `ASANA_BACKUP_SEED=17` others. A history that fails is shrunk, and printed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -20,7 +20,7 @@ use crate::seeds::{paused, set, try_all};
 use crate::world::{World, unlimited};
 
 /// How many histories are tried by default.
-const HISTORIES: u64 = 20;
+const HISTORIES: u64 = 150;
 /// How many seeds share them.
 const SHARES: u64 = 2;
 /// The most actions of one history.
