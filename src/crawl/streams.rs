@@ -216,6 +216,10 @@ impl Walk {
     }
 
     async fn keep(&self, answers: Vec<StreamAnswer>, told: &mpsc::Sender<Told>) -> Result<()> {
+        // Where nobody was asked there is no token to be kept, and to keep nothing would cost a write.
+        if answers.is_empty() {
+            return Ok(());
+        }
         let (kept, is_kept) = oneshot::channel();
         let copies = answers.clone();
         tell(told, Told::Streams { answers, kept }).await?;
@@ -250,5 +254,61 @@ impl Walk {
     pub fn restore_streams(&self, answers: &[StreamAnswer]) {
         let mut state = self.state();
         answers.iter().for_each(|answer| state.streams.take(answer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::Full;
+
+    use super::*;
+    use crate::asana::{
+        Client, ClientOptions, PaceOptions, Pacer, RetryOptions, Token, transport_in_process,
+    };
+    use crate::clock::Clock;
+    use crate::crawl::Scope;
+
+    /// A crawl that nobody answers.
+    fn walk() -> Walk {
+        let silent = tower::service_fn(|_: Request<Full<Bytes>>| async {
+            std::future::pending::<std::result::Result<Response<Full<Bytes>>, std::io::Error>>().await
+        });
+        let clock = Clock::simulated(DateTime::UNIX_EPOCH);
+        let client = Client::new(ClientOptions {
+            base_url: "http://127.0.0.1/api/1.0".parse().expect("an address"),
+            token: Token::fixed(&"1/canary".into()).expect("a token"),
+            transport: transport_in_process(silent),
+            pacer: Pacer::new(PaceOptions::default()),
+            clock: clock.clone(),
+            retry: RetryOptions::default(),
+            seed: 0,
+        });
+        Walk::new(client.expect("a client"), clock, "12", Scope::new(&[]), 1, std::sync::Arc::default())
+    }
+
+    fn answer(at: DateTime<Utc>, events: &[&str]) -> StreamAnswer {
+        let events = events.iter().map(|event| serde_json::from_str(event).expect("JSON")).collect();
+        StreamAnswer {
+            stream: "12".into(),
+            sent: Some("a".into()),
+            sync: "b".into(),
+            at,
+            lost: false,
+            events,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_no_stream_is_listened_to_nothing_is_kept() {
+        let (walk, (told, mut events)) = (walk(), mpsc::channel(1));
+        walk.restore_streams(&[answer(walk.clock().now(), &[])]);
+        tokio::time::advance(std::time::Duration::from_hours(2)).await;
+        // Whoever tells something waits until it is kept.
+        let listened =
+            tokio::time::timeout(std::time::Duration::from_secs(1), walk.listen_in_time(&told)).await;
+        assert!(events.try_recv().is_err(), "nothing was told, and is to be kept");
+        listened.expect("nobody is waited for").expect("nobody is asked");
     }
 }
