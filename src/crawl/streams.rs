@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::asana::{Heard, Refusal};
+use crate::crawl::heard::Questions;
 use crate::crawl::told::{Step, StreamAnswer, Told};
 use crate::crawl::walk::tell;
-use crate::crawl::{Unit, Walk, heard};
+use crate::crawl::{Unit, Walk};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a walk goes on without listening. Asana drops a token after a day, sooner under load.
@@ -44,7 +44,8 @@ pub(super) struct Streams {
     /// The streams listened to.
     open: Vec<Box<str>>,
     cursors: BTreeMap<Box<str>, (String, DateTime<Utc>)>,
-    heard: Vec<Box<RawValue>>,
+    /// What they told and nobody has heeded yet.
+    heard: Questions,
     /// Heard of, and to be asked for when it is clear what else is gone.
     later: Vec<Unit>,
     /// Streams whose token was too old: what they had to say is lost.
@@ -57,7 +58,9 @@ pub(super) struct Streams {
 impl Streams {
     fn take(&mut self, answer: &StreamAnswer) {
         self.cursors.insert(answer.stream.clone(), (answer.sync.clone(), answer.at));
-        self.heard.extend(answer.events.iter().cloned());
+        for event in &answer.events {
+            self.heard.take(event);
+        }
         if answer.lost {
             self.lost.push(answer.stream.clone());
         } else if answer.sent.is_none() {
@@ -68,7 +71,7 @@ impl Streams {
 
     /// What was heard so far is wanted.
     pub(super) fn heeded(&mut self, later: &[Unit]) {
-        self.heard.clear();
+        self.heard = Questions::default();
         self.later.extend_from_slice(later);
     }
 }
@@ -104,7 +107,7 @@ impl Walk {
         (std::mem::take(&mut streams.lost), std::mem::take(&mut streams.opened))
     }
 
-    /// Whether streams told of something that nobody has heeded yet, or lost something.
+    /// Whether streams told of something to be read that nobody has heeded yet, or lost something.
     #[must_use]
     pub fn has_heard(&self) -> bool {
         let streams = &self.state().streams;
@@ -233,13 +236,14 @@ impl Walk {
     pub async fn heed(&self, told: &mpsc::Sender<Told>) -> Result<()> {
         let heard = std::mem::take(&mut self.state().streams.heard);
         let scope = self.scope();
-        let (later, units) = heard::units(heard.iter().map(|event| &**event))
-            .into_iter()
-            .filter(|unit| scope.reads(unit.resource))
-            .partition(|unit| unit.resource.goes_with_parent);
         if heard.is_empty() {
             return Ok(());
         }
+        let (later, units) = heard
+            .units()
+            .into_iter()
+            .filter(|unit| scope.reads(unit.resource))
+            .partition(|unit| unit.resource.goes_with_parent);
         // One step: what was heard is never forgotten before it is wanted.
         self.take_step(Step::Heeded(units, later), told).await
     }
