@@ -9,7 +9,7 @@ use chrono::{DateTime, Duration, Utc};
 
 use crate::backup::Run;
 use crate::backup::journal::{self, Began, Entry, Terms};
-use crate::crawl::StreamAnswer;
+use crate::crawl::{Questions, StreamAnswer};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{FORMAT_VERSION, RunId, SnapshotNumber};
 use crate::repository::{Claim, Committed, Repository};
@@ -138,14 +138,17 @@ async fn look_back(
         },
         Err(error) => tracing::warn!(run = %before, %error, "its journal cannot be read: starting anew"),
     }
-    let mut heard = Vec::new();
+    let (mut heard, mut questions) = (Vec::new(), Questions::default());
     for segment in 1..=segments {
         let Ok(entries) = journal::read(&run.repository, &before, segment).await else { break };
-        heard.extend(entries.into_iter().filter_map(|entry| match entry {
-            Entry::Streams(answers) => Some(answers),
-            _ => None,
-        }));
+        for entry in entries {
+            let Entry::Streams(answers) = entry else { continue };
+            heard.extend(answers.into_iter().map(|mut answer| {
+                // What only says again what is known to be asked for would be held for nothing.
+                answer.events.retain(|event| questions.take(event));
+                answer
+            }));
+        }
     }
-    let heard = heard.into_iter().flatten().collect();
     Ok(Tenure { run: run.id, segments: 0, resumed: None, heard })
 }

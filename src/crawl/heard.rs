@@ -1,9 +1,11 @@
 //! What an event asks to be read.
 //!
 //! Rule: an event says that something happened, never what is true now: it leads to a question, and only the answer
-//! counts. An event of a kind that is not known is no error; a walk will find what it was about.
+//! counts. An event of a kind that is not known is no error; a walk will find what it was about. Memory: an entry for each
+//! record that was told of, however often.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -37,12 +39,15 @@ impl Named<'_> {
     }
 }
 
-/// The single records to ask for because of `events`, each once, in the order of the tables.
-pub(super) fn units<'a>(events: impl Iterator<Item = &'a RawValue>) -> Vec<Unit> {
-    let mut wanted: BTreeMap<(usize, Box<str>), Why> = BTreeMap::new();
-    for event in events {
-        let Ok(event) = serde_json::from_str::<Event<'_>>(event.get()) else { continue };
-        let Some(about) = event.resource else { continue };
+/// The single records to ask for because of events, each once, in the order of the tables.
+#[derive(Debug, Default)]
+pub(crate) struct Questions(BTreeMap<(usize, Box<str>), Why>);
+
+impl Questions {
+    /// Takes an event. Says whether it asks for more than those before it.
+    pub(crate) fn take(&mut self, event: &RawValue) -> bool {
+        let Ok(event) = serde_json::from_str::<Event<'_>>(event.get()) else { return false };
+        let Some(about) = event.resource else { return false };
         let why = match event.action {
             Some("added" | "undeleted") => Why::Appeared,
             Some("deleted") => Why::Deleted,
@@ -53,18 +58,33 @@ pub(super) fn units<'a>(events: impl Iterator<Item = &'a RawValue>) -> Vec<Unit>
         let above = event.parent.filter(|_| kind.is_some_and(|kind| kind.goes_with_parent));
         let above = above.and_then(|above| Some((above.resource()?, above.gid)));
         let listed = above.is_some() && why == Why::Appeared;
-        if let Some((resource, gid)) = above {
-            wanted.entry((resource.place(), gid.into())).or_insert(Why::Changed);
-        }
-        if let Some(resource) = about.resource().filter(|_| !listed) {
-            let wants = wanted.entry((resource.place(), about.gid.into())).or_insert(why);
-            // What was deleted may be back, and the other way round: the last word counts.
-            if why != Why::Changed {
-                *wants = why;
+        let above_is_more = above.is_some_and(|(resource, gid)| self.ask(resource, &gid, Why::Changed));
+        let about_itself = about.resource().filter(|_| !listed);
+        about_itself.is_some_and(|resource| self.ask(resource, &about.gid, why)) || above_is_more
+    }
+
+    /// What was deleted may be back, and the other way round: the last word counts, and that it changed is none.
+    fn ask(&mut self, resource: &'static Resource, gid: &str, why: Why) -> bool {
+        match self.0.entry((resource.place(), gid.into())) {
+            Entry::Vacant(entry) => {
+                entry.insert(why);
+                true
             }
+            Entry::Occupied(mut entry) => why != Why::Changed && entry.insert(why) != why,
         }
     }
-    wanted.into_iter().map(|((place, gid), why)| Unit::single(resources::ALL[place], &gid, why)).collect()
+
+    /// Whether nothing is to be asked.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The questions.
+    pub(super) fn units(self) -> Vec<Unit> {
+        let unit =
+            |((place, gid), why): ((usize, Box<str>), Why)| Unit::single(resources::ALL[place], &gid, why);
+        self.0.into_iter().map(unit).collect()
+    }
 }
 
 #[cfg(test)]
@@ -75,7 +95,13 @@ mod tests {
     fn check(events: &[&str], expected: &[(&str, &str, Why)]) {
         let events: Vec<Box<RawValue>> =
             events.iter().map(|event| serde_json::from_str(event).expect("JSON")).collect();
-        let units = units(events.iter().map(|event| &**event));
+        let mut questions = Questions::default();
+        let telling: Vec<_> = events.iter().filter(|event| questions.take(event)).collect();
+        // Those that ask for nothing more may be forgotten.
+        let mut fewer = Questions::default();
+        assert!(telling.iter().all(|event| fewer.take(event)));
+        assert_eq!(fewer.0, questions.0);
+        let units = questions.units();
         let found: Vec<_> = units
             .iter()
             .map(|unit| match unit.ask {
@@ -92,6 +118,7 @@ mod tests {
         check(&[task, task], &[("tasks", "1", Why::Changed)]);
         let added = r#"{"action":"added","resource":{"gid":"1","resource_type":"task"},"parent":{"gid":"2","resource_type":"project"}}"#;
         check(&[task, added], &[("tasks", "1", Why::Appeared)]);
+        check(&[added, task, added], &[("tasks", "1", Why::Appeared)]);
     }
 
     #[test]

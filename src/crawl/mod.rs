@@ -20,6 +20,7 @@ mod walk;
 pub use backfill::{Again, Backfill};
 pub use closure::number;
 pub use findings::Findings;
+pub(crate) use heard::Questions;
 pub use plan::Plan;
 pub use scope::Scope;
 pub use search::{LAG, OVERLAP};

@@ -8,15 +8,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Duration, Utc};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::asana::{Heard, Refusal};
+use crate::crawl::heard::Questions;
 use crate::crawl::told::{Step, StreamAnswer, Told};
 use crate::crawl::walk::tell;
-use crate::crawl::{Unit, Walk, heard};
+use crate::crawl::{Unit, Walk};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a walk goes on without listening. Asana drops a token after a day, sooner under load.
@@ -44,7 +44,8 @@ pub(super) struct Streams {
     /// The streams listened to.
     open: Vec<Box<str>>,
     cursors: BTreeMap<Box<str>, (String, DateTime<Utc>)>,
-    heard: Vec<Box<RawValue>>,
+    /// What they told and nobody has heeded yet.
+    heard: Questions,
     /// Heard of, and to be asked for when it is clear what else is gone.
     later: Vec<Unit>,
     /// Streams whose token was too old: what they had to say is lost.
@@ -57,7 +58,9 @@ pub(super) struct Streams {
 impl Streams {
     fn take(&mut self, answer: &StreamAnswer) {
         self.cursors.insert(answer.stream.clone(), (answer.sync.clone(), answer.at));
-        self.heard.extend(answer.events.iter().cloned());
+        for event in &answer.events {
+            self.heard.take(event);
+        }
         if answer.lost {
             self.lost.push(answer.stream.clone());
         } else if answer.sent.is_none() {
@@ -68,7 +71,7 @@ impl Streams {
 
     /// What was heard so far is wanted.
     pub(super) fn heeded(&mut self, later: &[Unit]) {
-        self.heard.clear();
+        self.heard = Questions::default();
         self.later.extend_from_slice(later);
     }
 }
@@ -104,7 +107,7 @@ impl Walk {
         (std::mem::take(&mut streams.lost), std::mem::take(&mut streams.opened))
     }
 
-    /// Whether streams told of something that nobody has heeded yet, or lost something.
+    /// Whether streams told of something to be read that nobody has heeded yet, or lost something.
     #[must_use]
     pub fn has_heard(&self) -> bool {
         let streams = &self.state().streams;
@@ -216,6 +219,10 @@ impl Walk {
     }
 
     async fn keep(&self, answers: Vec<StreamAnswer>, told: &mpsc::Sender<Told>) -> Result<()> {
+        // Where nobody was asked there is no token to be kept, and to keep nothing would cost a write.
+        if answers.is_empty() {
+            return Ok(());
+        }
         let (kept, is_kept) = oneshot::channel();
         let copies = answers.clone();
         tell(told, Told::Streams { answers, kept }).await?;
@@ -229,13 +236,14 @@ impl Walk {
     pub async fn heed(&self, told: &mpsc::Sender<Told>) -> Result<()> {
         let heard = std::mem::take(&mut self.state().streams.heard);
         let scope = self.scope();
-        let (later, units) = heard::units(heard.iter().map(|event| &**event))
-            .into_iter()
-            .filter(|unit| scope.reads(unit.resource))
-            .partition(|unit| unit.resource.goes_with_parent);
         if heard.is_empty() {
             return Ok(());
         }
+        let (later, units) = heard
+            .units()
+            .into_iter()
+            .filter(|unit| scope.reads(unit.resource))
+            .partition(|unit| unit.resource.goes_with_parent);
         // One step: what was heard is never forgotten before it is wanted.
         self.take_step(Step::Heeded(units, later), told).await
     }
@@ -250,5 +258,61 @@ impl Walk {
     pub fn restore_streams(&self, answers: &[StreamAnswer]) {
         let mut state = self.state();
         answers.iter().for_each(|answer| state.streams.take(answer));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{Request, Response};
+    use http_body_util::Full;
+
+    use super::*;
+    use crate::asana::{
+        Client, ClientOptions, PaceOptions, Pacer, RetryOptions, Token, transport_in_process,
+    };
+    use crate::clock::Clock;
+    use crate::crawl::Scope;
+
+    /// A crawl that nobody answers.
+    fn walk() -> Walk {
+        let silent = tower::service_fn(|_: Request<Full<Bytes>>| async {
+            std::future::pending::<std::result::Result<Response<Full<Bytes>>, std::io::Error>>().await
+        });
+        let clock = Clock::simulated(DateTime::UNIX_EPOCH);
+        let client = Client::new(ClientOptions {
+            base_url: "http://127.0.0.1/api/1.0".parse().expect("an address"),
+            token: Token::fixed(&"1/canary".into()).expect("a token"),
+            transport: transport_in_process(silent),
+            pacer: Pacer::new(PaceOptions::default()),
+            clock: clock.clone(),
+            retry: RetryOptions::default(),
+            seed: 0,
+        });
+        Walk::new(client.expect("a client"), clock, "12", Scope::new(&[]), 1, std::sync::Arc::default())
+    }
+
+    fn answer(at: DateTime<Utc>, events: &[&str]) -> StreamAnswer {
+        let events = events.iter().map(|event| serde_json::from_str(event).expect("JSON")).collect();
+        StreamAnswer {
+            stream: "12".into(),
+            sent: Some("a".into()),
+            sync: "b".into(),
+            at,
+            lost: false,
+            events,
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_no_stream_is_listened_to_nothing_is_kept() {
+        let (walk, (told, mut events)) = (walk(), mpsc::channel(1));
+        walk.restore_streams(&[answer(walk.clock().now(), &[])]);
+        tokio::time::advance(std::time::Duration::from_hours(2)).await;
+        // Whoever tells something waits until it is kept.
+        let listened =
+            tokio::time::timeout(std::time::Duration::from_secs(1), walk.listen_in_time(&told)).await;
+        assert!(events.try_recv().is_err(), "nothing was told, and is to be kept");
+        listened.expect("nobody is waited for").expect("nobody is asked");
     }
 }
