@@ -1,8 +1,8 @@
 //! What a person chose: settings, organizations, repositories.
 
 use crate::cli::arguments::Arguments;
-use crate::config::{Config, Organization, StoreSettings};
-use crate::error::Result;
+use crate::config::{Config, Organization, ScheduleSettings, StoreSettings};
+use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::{Metrics, Outlets};
 
 /// The settings, and the organizations to work on.
@@ -12,9 +12,54 @@ pub(super) fn settings(arguments: &Arguments) -> Result<(Config, Vec<(String, Or
     Ok((config, chosen))
 }
 
+/// Does something with each repository. One that fails does not stop the others; the first failure is the one reported.
+pub(super) async fn each(
+    arguments: &Arguments,
+    mut work: impl AsyncFnMut(&str, &str, &StoreSettings) -> Result<()>,
+) -> Result<()> {
+    let (repositories, mut failed) = (repositories(arguments)?, Ok(()));
+    for (name, url, settings) in &repositories {
+        match work(name, url, settings).await {
+            // Nobody wants the others either.
+            Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
+            Err(error) if failed.is_err() => tracing::error!(organization = name, %error, "failed as well"),
+            Err(error) if repositories.len() > 1 => failed = Err(error.doing(name.clone())),
+            Err(error) => failed = Err(error),
+            Ok(()) => {}
+        }
+    }
+    failed
+}
+
+/// Refuses to give somebody's word for several organizations at once.
+pub(super) fn one_only(count: usize, what: &str) -> Result<()> {
+    if count <= 1 {
+        return Ok(());
+    }
+    let error = Error::new(ErrorKind::Config, format!("{what} are accepted of one organization at a time"));
+    Err(error.remedy("say which with --organization"))
+}
+
+/// Whether these are the settings of a file: a repository alone, named by hand, has none.
+fn has_settings(arguments: &Arguments) -> bool {
+    arguments.repository.is_none() || arguments.organization.is_some()
+}
+
+/// The schedule of an organization of the settings; of one that they do not name, the usual one.
+pub(super) fn schedule(arguments: &Arguments, name: &str) -> Result<ScheduleSettings> {
+    if !has_settings(arguments) {
+        return Ok(ScheduleSettings::default());
+    }
+    let config = Config::find(arguments.config.as_deref())?;
+    Ok(match config.organizations.get(name) {
+        Some(organization) => config.schedule.with(&organization.schedule),
+        None => config.schedule,
+    })
+}
+
 /// Where to tell how a repository of the settings was found; nobody is told of one that they do not name.
 pub(super) fn outlets(arguments: &Arguments, metrics: &Metrics) -> Result<Option<Outlets>> {
-    if arguments.repository.is_some() {
+    if !has_settings(arguments) {
         return Ok(None);
     }
     let config = Config::find(arguments.config.as_deref())?;
@@ -23,7 +68,7 @@ pub(super) fn outlets(arguments: &Arguments, metrics: &Metrics) -> Result<Option
 
 /// The repositories to read, with a name for each: for what needs no Asana, a repository alone is enough.
 pub(super) fn repositories(arguments: &Arguments) -> Result<Vec<(String, String, StoreSettings)>> {
-    if let (Some(repository), None) = (&arguments.repository, &arguments.organization) {
+    if let Some(repository) = arguments.repository.as_ref().filter(|_| !has_settings(arguments)) {
         return Ok(vec![(repository.clone(), repository.clone(), StoreSettings::default())]);
     }
     let (_, chosen) = settings(arguments)?;

@@ -18,13 +18,17 @@ pub(super) async fn gaps(
     command: Option<&GapsCommand>,
     stop: &CancellationToken,
 ) -> Result<u8> {
-    for (_, url, settings) in chosen::repositories(arguments)? {
-        let repository = unless_stopped(stop, open::repository(&url, &settings)).await?;
-        match command {
-            None => list(arguments, &repository, &url).await?,
-            Some(GapsCommand::Accept(wanted)) => accept(arguments, &repository, wanted).await?,
-        }
+    if matches!(command, Some(GapsCommand::Accept(_))) {
+        chosen::one_only(chosen::repositories(arguments)?.len(), "gaps")?;
     }
+    chosen::each(arguments, async |_, url, settings| {
+        let repository = unless_stopped(stop, open::repository(url, settings)).await?;
+        match command {
+            None => list(arguments, &repository, url).await,
+            Some(GapsCommand::Accept(wanted)) => accept(arguments, &repository, wanted).await,
+        }
+    })
+    .await?;
     Ok(0)
 }
 

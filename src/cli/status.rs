@@ -11,7 +11,7 @@ use crate::backup;
 use crate::cli::arguments::Arguments;
 use crate::cli::{chosen, show};
 use crate::clock::Clock;
-use crate::config::{Config, ScheduleSettings};
+use crate::config::ScheduleSettings;
 use crate::daemon::{Last, leading, open};
 use crate::error::Result;
 use crate::model::{Hash, Snapshot, SnapshotNumber, TableState};
@@ -87,35 +87,33 @@ pub(super) struct Run {
 pub(super) async fn status(arguments: &Arguments, fail_if_late: bool) -> Result<u8> {
     let clock = Clock::wall();
     let mut code = 0;
-    for (name, url, settings) in chosen::repositories(arguments)? {
-        let repository = match Repository::find(Store::open(&url, &settings)?).await? {
+    chosen::each(arguments, async |name, url, settings| {
+        let repository = match Repository::find(Store::open(url, settings)?).await? {
             // Nothing has ever succeeded there, be it for a wrong URL: whoever asks to fail shall not take that for good.
             None if fail_if_late => None,
-            None => Some(open::repository(&url, &settings).await?),
+            None => Some(open::repository(url, settings).await?),
             found => found,
         };
         let report = match repository {
-            Some(repository) => report(&name, &repository, &schedule(arguments, &name)?, clock.now()).await?,
-            None => Report { name, repository: url, late: true, ..Report::default() },
+            Some(repository) => {
+                report(name, &repository, &chosen::schedule(arguments, name)?, clock.now()).await?
+            }
+            None => {
+                Report { name: name.to_owned(), repository: url.to_owned(), late: true, ..Report::default() }
+            }
         };
         if report.late && fail_if_late {
             code = LATE;
         }
-        if arguments.json() { show::json(&report)? } else { show::line(report.text()) }
-    }
-    Ok(code)
-}
-
-/// The schedule of an organization of the settings; of one that they do not name, the usual one.
-fn schedule(arguments: &Arguments, name: &str) -> Result<ScheduleSettings> {
-    if arguments.repository.is_some() {
-        return Ok(ScheduleSettings::default());
-    }
-    let config = Config::find(arguments.config.as_deref())?;
-    Ok(match config.organizations.get(name) {
-        Some(organization) => config.schedule.with(&organization.schedule),
-        None => config.schedule,
+        if arguments.json() {
+            show::json(&report)
+        } else {
+            show::line(report.text());
+            Ok(())
+        }
     })
+    .await?;
+    Ok(code)
 }
 
 async fn report(

@@ -24,6 +24,9 @@ pub(super) async fn run(
     stop: &CancellationToken,
 ) -> Result<u8> {
     let (config, chosen) = chosen::settings(arguments)?;
+    if how.accept_deletions {
+        chosen::one_only(chosen.len(), "deletions")?;
+    }
     let outside = Outside::real().telling(Outlets::new(&config.metrics, metrics.clone())?);
     let mut failed: Option<Error> = None;
     let mut code = 0;
@@ -91,20 +94,23 @@ pub(super) async fn back_up(
 
 /// Lists snapshots.
 pub(super) async fn snapshots(arguments: &Arguments) -> Result<u8> {
-    for (_, url, settings) in chosen::repositories(arguments)? {
-        let repository = open::repository(&url, &settings).await?;
+    chosen::each(arguments, async |_, url, settings| {
+        let repository = open::repository(url, settings).await?;
         let mut all = Vec::new();
         for number in repository.snapshots().await? {
             all.push(repository.snapshot(number).await?.snapshot);
         }
         if arguments.json() {
-            all.iter().try_for_each(show::json)?;
-        } else if all.is_empty() {
+            return all.iter().try_for_each(show::json);
+        }
+        if all.is_empty() {
             show::line(format!("{url} has no snapshot yet"));
         } else {
             show::line(show::snapshots(&all));
         }
-    }
+        Ok(())
+    })
+    .await?;
     Ok(0)
 }
 
@@ -117,21 +123,17 @@ pub(super) async fn verify(
 ) -> Result<u8> {
     let scope = verify::Scope { snapshot: snapshot.map(SnapshotNumber), deep };
     let outlets = chosen::outlets(arguments, metrics)?;
-    let mut failed = Ok(());
-    for (name, url, settings) in chosen::repositories(arguments)? {
-        let verified = verify_one(arguments, &url, &settings, scope).await;
+    chosen::each(arguments, async |name, url, settings| {
+        let verified = verify_one(arguments, url, settings, scope).await;
         // One snapshot found whole says nothing about the others.
         if let Some(outlets) = outlets.as_ref().filter(|_| verified.is_err() || snapshot.is_none()) {
             let code = verified.as_ref().map_or_else(|error| error.kind().exit_code(), |()| 0);
-            outlets.verified(&name, code, Clock::wall().now()).await;
+            outlets.verified(name, code, Clock::wall().now()).await;
         }
-        match verified {
-            // What is damaged here says nothing about the others.
-            Err(error) if error.kind() == ErrorKind::Corrupt => failed = failed.and(Err(error)),
-            verified => verified?,
-        }
-    }
-    failed.map(|()| 0)
+        verified
+    })
+    .await?;
+    Ok(0)
 }
 
 async fn verify_one(

@@ -212,7 +212,10 @@ fn misread(cause: &toml::de::Error, text: &str) -> Error {
     let Some(before) = before else { return Error::new(ErrorKind::Config, message) };
     let line = before.matches('\n').count();
     let said = text.lines().nth(line).and_then(|line| line.split_once('='));
-    let key = said.map(|(key, _)| format!(", `{}`", key.trim())).unwrap_or_default();
+    // An equals sign may also be part of an address.
+    let is_bare = |key: &&str| key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+    let key = said.map(|(key, _)| key.trim()).filter(is_bare);
+    let key = key.map(|key| format!(", `{key}`")).unwrap_or_default();
     Error::new(ErrorKind::Config, format!("line {}{key}: {message}", line + 1))
 }
 

@@ -181,6 +181,7 @@ fn jobs_that_share_a_file_out_get_one_organization_each_by_their_index() {
 fn what_is_wrong_with_a_file_is_told_without_the_addresses_in_it() {
     for (text, named) in [
         ("\n[organizations.a]\nheartbeat_url = \"https://ping/canary\ngid = '1'", "line 3, `heartbeat_url`"),
+        ("\n[organizations.a]\nheartbeat_url \"https://ping/canary?create=1\"\n", "line 3: "),
         ("[metrics]\npushgateway = 'https://me:canary@push'", "line 2, `pushgateway`"),
         (
             "[organizations.a]\ngid = '1'\nrepository = 's3://KEY:canary@bucket'",

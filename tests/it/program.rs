@@ -316,6 +316,20 @@ fn a_config_file_is_found_in_the_users_usual_place_and_serves_several_organizati
     assert_eq!(said.lines().filter(|line| line.contains("\"snapshot\":1,")).count(), 2, "{said}");
     ends(&found(&["run", "--organization", "acme"]), 0);
     assert_eq!(ends(&found(&["snapshots", "--output", "json"]), 0).matches("\"number\":").count(), 3);
+    for accepts in [&["gaps", "accept", "--reason", "known"][..], &["run", "--accept-deletions"]] {
+        let output = found(accepts);
+        assert_eq!(output.status.code(), Some(10), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("--organization"), "{output:?}");
+    }
+    // What is wrong with the first says nothing about the others.
+    std::fs::rename(home.join("acme"), home.join("elsewhere")).expect("a folder");
+    for verb in ["snapshots", "status", "gaps", "verify"] {
+        let output = found(&[verb, "--output", "json"]);
+        assert_eq!(output.status.code(), Some(10), "{verb}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("acme"), "{verb}: {output:?}");
+        let is_told = !output.stdout.is_empty() || verb == "gaps";
+        assert!(is_told, "{verb} tells nothing of umbrella: {output:?}");
+    }
 }
 
 #[test]
