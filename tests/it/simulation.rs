@@ -23,7 +23,7 @@ use crate::store::Sky;
 use crate::world::World;
 
 /// How many seeds are tried by default.
-const SEEDS: u64 = 48;
+const SEEDS: u64 = 16;
 const TOKEN: &str = "canary-token-that-nobody-may-see";
 /// About twice the calls of a run of the smallest organization: half of the cuts come too late.
 const CALLS: u64 = 400;
