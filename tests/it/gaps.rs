@@ -606,17 +606,3 @@ async fn an_answer_about_another_record_is_a_gap() {
     assert!(world.run().await.gaps.len() <= 1);
     assert!(world.reconcile().await.gaps.is_empty());
 }
-
-#[tokio::test(start_paused = true)]
-async fn what_came_and_went_between_two_runs_is_no_gap() {
-    let mut world = small();
-    world.run().await;
-    world.full = false;
-    // Heard of, and not there: the list of all tags says that it is gone.
-    let tag = world.simulator.truth("tags", None)[0]["gid"].as_str().expect("a gid").to_owned();
-    world.simulator.edit("rename_tag", &tag, "another name").expect("it lives");
-    world.simulator.edit("delete_tag", &tag, "").expect("it lives");
-    let outcome = world.run().await;
-    assert!(outcome.gaps.is_empty(), "{:?}", outcome.gaps);
-    assert!(!world.rows(outcome.snapshot.0, "tags").await.contains_key(&tag));
-}
