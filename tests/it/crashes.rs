@@ -1,8 +1,8 @@
 //! A power cut at any call to the store or to Asana loses nothing, doubles nothing, and shows nothing half done.
 //!
-//! Some points at even distances are tried, and a few pairs: `ASANA_BACKUP_FULL=1` tries every point and 500 pairs, `=2` every pair, which takes days. `ASANA_BACKUP_SEED` makes another
-//! organization; `ASANA_BACKUP_POINT=17b` tries one point, `17b+3a` a pair: the power goes before the effect of the run's call 17, and after
-//! that of call 3 of the run that follows.
+//! By default some points are tried, those close to the commit among them, and a few pairs. `ASANA_BACKUP_FULL=1` tries every point
+//! and 500 pairs, `=2` every pair, which takes days; `ASANA_BACKUP_SEED` makes another organization; `ASANA_BACKUP_POINT=17b` tries
+//! one point, `17b+3a` a pair: the power goes before the effect of the run's call 17, and after that of call 3 of the run that follows.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -17,9 +17,10 @@ use crate::seeds::{Dice, full, paused, set, try_all};
 use crate::store::{Kind, Sky, Stroke};
 use crate::world::{World, unlimited};
 
-/// How many points each test tries by default.
+/// How many points each test tries by default, and how many calls before and after the commit besides.
 const TRIED: usize = 24;
-/// How many pairs are tried, by default and when more is asked for.
+const CLOSE: u64 = 1;
+/// How many pairs, by default and when every point is tried.
 const PAIRS: [u64; 2] = [4, 500];
 
 /// The run whose power is cut.
@@ -79,8 +80,19 @@ impl Stage {
         world
     }
 
-    /// Every point of the run.
+    /// Every point of the run, or so many, with all that are close to the commit.
     fn points(&self) -> Vec<Point> {
+        let (points, commit) = self.points_and_commit();
+        let close = |point: &&Point| point.call.abs_diff(commit) <= CLOSE;
+        let mut some: Vec<_> = points.iter().filter(close).copied().collect();
+        some.extend(some_of(points));
+        some.sort_by_key(|point| (point.call, point.side == Side::After));
+        some.dedup();
+        some
+    }
+
+    /// Every point of the run, and the call that is its commit.
+    fn points_and_commit(&self) -> (Vec<Point>, u64) {
         paused(async {
             let world = self.world().await;
             // Nothing is cut, and calls are counted all the same.
@@ -88,7 +100,10 @@ impl Stage {
             world.try_run_now().await.expect("it succeeds");
             let sides = [Side::Before, Side::After];
             let points = (1..=world.power.calls()).flat_map(|call| sides.map(|side| Point { call, side }));
-            points.collect()
+            let calls = world.weather.calls();
+            let commit =
+                calls.iter().find(|call| call.kind == Kind::Create && call.key.starts_with("snapshots/0"));
+            (points.collect(), commit.expect("a commit").in_power)
         })
     }
 }
@@ -133,8 +148,7 @@ fn try_cuts(test: &str, stage: &Stage, cases: &[Cuts]) {
 }
 
 /// So many of them, at even distances, wherever the seed begins; all, where everything is to be tried.
-fn some_of<T>(cases: impl Iterator<Item = T>) -> Vec<T> {
-    let cases: Vec<T> = cases.collect();
+fn some_of<T>(cases: Vec<T>) -> Vec<T> {
     // Odd, since what happens at one call takes turns.
     let step = if full() > 0 { 1 } else { cases.len().div_ceil(TRIED) | 1 };
     cases.into_iter().skip(seed() as usize % step).step_by(step).collect()
@@ -143,21 +157,21 @@ fn some_of<T>(cases: impl Iterator<Item = T>) -> Vec<T> {
 #[test]
 fn a_cut_at_any_call_of_the_first_run_loses_nothing() {
     let stage = Stage::First;
-    let cases = some_of(stage.points().into_iter().map(|point| Cuts(vec![point])));
+    let cases: Vec<_> = stage.points().into_iter().map(|point| Cuts(vec![point])).collect();
     try_cuts("a_cut_at_any_call_of_the_first_run_loses_nothing", &stage, &cases);
 }
 
 #[test]
 fn a_cut_at_any_call_of_a_run_over_changes_loses_nothing() {
     let stage = Stage::second();
-    let cases = some_of(stage.points().into_iter().map(|point| Cuts(vec![point])));
+    let cases: Vec<_> = stage.points().into_iter().map(|point| Cuts(vec![point])).collect();
     try_cuts("a_cut_at_any_call_of_a_run_over_changes_loses_nothing", &stage, &cases);
 }
 
 #[test]
 fn a_second_cut_while_the_first_is_recovered_from_loses_nothing() {
     let stage = Stage::second();
-    let points = stage.points();
+    let (points, _) = stage.points_and_commit();
     let cases = if full() > 1 {
         let pair = |one: &Point| points.iter().map(|other| Cuts(vec![*one, *other])).collect::<Vec<_>>();
         points.iter().flat_map(pair).collect()
@@ -212,6 +226,6 @@ fn a_lost_call_or_a_lost_answer_of_the_store_changes_nothing() {
     let repeat = |(call, stroke, _): &(u64, Stroke, bool)| {
         format!("seed {}: call {call} to the store was {stroke:?}", seed())
     };
-    let cases = some_of(cases);
+    let cases = some_of(cases.collect());
     try_all(&cases, |case| paused(struck(&stage, *case)), repeat);
 }

@@ -223,12 +223,12 @@ async fn a_search_that_answers_nonsense_ends_no_run_and_another_lane_does_its_wo
     let world = LANES[2].world(7).await;
     let task = some_of_a_project(&world, 3);
     world.simulator.rename_task(&task, "another name");
-    world.line.spoil(Some(|target| target.contains("/tasks/search?")));
+    world.line.spoil(|target| target.contains("/tasks/search?"));
     let outcome = world.run().await;
     assert!(world.rows(outcome.snapshot.0, "tasks").await[&task].raw.contains("another name"));
     let probes = world.snapshot(outcome.snapshot.0).await.token.probes;
     assert!(probes["search"].starts_with("odd: "), "{probes:?}");
-    world.line.spoil(None);
+    world.line.alter_no_more();
     let next = world.run().await;
     world.assert_equals_truth(next.snapshot.0).await;
 }

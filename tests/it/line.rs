@@ -22,8 +22,8 @@ use crate::seeds::Dice;
 
 type AnswerBody = UnsyncBoxBody<Bytes, BoxError>;
 
-/// Words of a target, words of its answer, and what comes in their place.
-pub(crate) type Swap = (String, String, String);
+type Matches = Arc<dyn Fn(&str) -> bool + Send + Sync>;
+type Alters = Arc<dyn Fn(&str) -> String + Send + Sync>;
 
 /// What is true of some requests.
 type Sign = Box<dyn FnMut(&str) -> bool + Send>;
@@ -51,9 +51,8 @@ struct State {
     trace: Vec<String>,
     /// What waits for a request of which this is true.
     deeds: Vec<(Sign, Deed)>,
-    /// Answers to such requests lack the gid of their first record.
-    spoils: Option<fn(&str) -> bool>,
-    swaps: Option<Swap>,
+    /// What becomes of the text of an answer to such requests.
+    alters: Option<(Matches, Alters)>,
 }
 
 impl std::fmt::Debug for State {
@@ -73,8 +72,7 @@ impl Line {
             impatient: Vec::new(),
             trace: Vec::new(),
             deeds: Vec::new(),
-            spoils: None,
-            swaps: None,
+            alters: None,
         };
         Self { simulator, power, state: Arc::new(Mutex::new(state)) }
     }
@@ -100,13 +98,22 @@ impl Line {
     }
 
     /// From now on answers to requests of which `is_it` is true lack the gid of their first record.
-    pub(crate) fn spoil(&self, is_it: Option<fn(&str) -> bool>) {
-        self.state().spoils = is_it;
+    pub(crate) fn spoil(&self, is_it: fn(&str) -> bool) {
+        self.alter(is_it, |text| text.replacen("\"gid\"", "\"no\"", 1));
     }
 
-    /// From now on answers to requests of which the target has these words have others in the place of some.
-    pub(crate) fn swap(&self, swap: Option<Swap>) {
-        self.state().swaps = swap;
+    /// From now on answers to requests of which `is_it` is true have another text.
+    pub(crate) fn alter(
+        &self,
+        is_it: impl Fn(&str) -> bool + Send + Sync + 'static,
+        alter: impl Fn(&str) -> String + Send + Sync + 'static,
+    ) {
+        self.state().alters = Some((Arc::new(is_it), Arc::new(alter)));
+    }
+
+    /// From now on answers are as they are.
+    pub(crate) fn alter_no_more(&self) {
+        self.state().alters = None;
     }
 
     /// Requests that came while Asana asked for patience.
@@ -148,17 +155,12 @@ impl Line {
         let Ok(response) = self.simulator.router().oneshot(request).await;
         self.power.took_effect(call).await;
         self.arrives(&target, &response);
-        if self.state().spoils.is_some_and(|is_it| is_it(&target)) {
-            let response = response.map(|body| body.map_err(BoxError::from).boxed_unsync());
-            // Without the gid of its first record.
-            return altered(response, |text| text.replacen("\"gid\"", "\"no\"", 1)).await;
+        let response = response.map(|body| body.map_err(BoxError::from).boxed_unsync());
+        let alters = self.state().alters.clone();
+        match alters.filter(|(is_it, _)| is_it(&target)) {
+            Some((_, alter)) => altered(response, &*alter).await,
+            None => response,
         }
-        let swap = self.state().swaps.clone();
-        if let Some((_, from, to)) = swap.filter(|(words, ..)| target.contains(words)) {
-            let response = response.map(|body| body.map_err(BoxError::from).boxed_unsync());
-            return altered(response, |text| text.replace(&from, &to)).await;
-        }
-        response.map(|body| body.map_err(BoxError::from).boxed_unsync())
     }
 
     /// Lets somebody edit something, if it is time, and says how long the request takes.
@@ -203,7 +205,10 @@ impl Line {
 }
 
 /// The same answer with another text.
-async fn altered(response: Response<AnswerBody>, alter: impl FnOnce(&str) -> String) -> Response<AnswerBody> {
+async fn altered(
+    response: Response<AnswerBody>,
+    alter: &(dyn Fn(&str) -> String + Send + Sync),
+) -> Response<AnswerBody> {
     let (mut head, body) = response.into_parts();
     let text = body.collect().await.expect("a whole body").to_bytes();
     let text = alter(std::str::from_utf8(&text).expect("JSON is text"));
