@@ -95,6 +95,13 @@ impl Refusal {
         Error::new(kind, self.to_string()).remedy(remedy)
     }
 
+    /// The same of a refusal to say who the token is.
+    #[must_use]
+    pub fn of_token(&self) -> Error {
+        self.error(ErrorKind::Denied, "use the token of a service account of this organization")
+            .doing("ask who the token is")
+    }
+
     /// A refusal that no status of Asana explains.
     pub(super) fn without_answer(phrase: impl Into<String>) -> Self {
         Self { status: 0, phrase: phrase.into(), help: None, sync: None }

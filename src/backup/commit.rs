@@ -88,18 +88,15 @@ impl Work<'_> {
         self.stage.drop_broken_cascades()?;
         let before: Names = self.base_held().await?.into_iter().collect();
         for resource in resources::ALL {
-            let of_table =
-                |(table, key): &'_ (String, String)| (table == resource.table).then(|| key.clone());
-            let keys: Vec<String> = before.iter().filter_map(of_table).collect();
-            self.stage.fetch(resource, keys.iter().map(String::as_str)).await?;
+            let of_table = before.iter().filter(|(table, _)| table == resource.table);
+            self.stage.fetch(resource, of_table.map(|(_, key)| key.as_str())).await?;
         }
         if self.run.accept_deletions {
             let mut held = self.still_held(&before)?;
-            for resource in resources::ALL {
-                for key in self.stage.gone_of(resource) {
-                    held.remove(&(resource.table.to_owned(), key.to_owned()));
-                }
-            }
+            let is_gone = |table: &str, key: &str| {
+                resources::by_table(table).is_some_and(|resource| self.stage.is_gone(resource, key))
+            };
+            held.retain(|(table, key)| !is_gone(table, key));
             // What could not be asked about waits for the next word.
             self.note_held(&before, &Names::new(), &held, "");
             return Ok(Holding { held: held.into_iter().collect(), last: self.stage.take_out().await? });

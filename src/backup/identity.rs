@@ -23,8 +23,6 @@ pub(super) async fn of(client: &Client) -> Result<TokenIdentity> {
                 .map_err(|_| Error::new(ErrorKind::Unavailable, "`/users/me` answered no user"))?;
             Ok(TokenIdentity { gid: me.gid, name: me.name, probes: BTreeMap::new() })
         }
-        Answer::Refused(refusal) => Err(refusal
-            .error(ErrorKind::Denied, "use the token of a service account of this organization")
-            .doing("ask who the token is")),
+        Answer::Refused(refusal) => Err(refusal.of_token()),
     }
 }

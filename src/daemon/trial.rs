@@ -41,9 +41,7 @@ async fn token(outside: &Outside, config: &Config, organization: &Organization) 
     patiently(async {
         match outside.client(config, organization, outside.clock())?.get("getUser", "/users/me", &[]).await? {
             Answer::Found(_) => Ok(()),
-            Answer::Refused(refusal) => Err(refusal
-                .error(ErrorKind::Denied, "use the token of a service account of this organization")
-                .doing("ask who the token is")),
+            Answer::Refused(refusal) => Err(refusal.of_token()),
         }
     })
     .await
