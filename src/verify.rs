@@ -2,13 +2,15 @@
 //!
 //! Rule: every finding names its object and what is wrong with it, and none stops the search for more. Reads only.
 
+use std::collections::HashSet;
+
 use serde::Serialize;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
 use crate::encode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{FieldIds, Part, SnapshotNumber, table_columns};
+use crate::model::{FieldIds, Hash, Part, SnapshotNumber, table_columns};
 use crate::repository::{Checked, Committed, Finding, Repository, check_snapshot};
 use crate::resources::{self, Resource};
 use crate::telemetry::Progress;
@@ -72,7 +74,7 @@ pub async fn verify_watched(repository: &Repository, scope: Scope, progress: &Pr
     }
     let mut report = Report { organization: repository.organization().to_owned(), ..Report::default() };
     let mut checked = Checked::counting(progress.steps());
-    let mut compared = std::collections::HashSet::new();
+    let mut compared = Compared::default();
     let mut previous: Option<Committed> = None;
     for number in all.iter().copied() {
         progress.step();
@@ -100,11 +102,18 @@ pub async fn verify_watched(repository: &Repository, scope: Scope, progress: &Pr
     Ok(report)
 }
 
+/// What was compared already: snapshots share most of their parts, and most leave most tables as they are.
+#[derive(Default)]
+struct Compared {
+    objects: HashSet<Hash>,
+    parts: HashSet<String>,
+}
+
 /// Reads every row of the parts that no earlier snapshot named.
 async fn compare(
     repository: &Repository,
     committed: &Committed,
-    compared: &mut std::collections::HashSet<String>,
+    compared: &mut Compared,
     report: &mut Report,
 ) -> Result<()> {
     let same_resources = committed.snapshot.resources == resources::VERSION;
@@ -118,6 +127,9 @@ async fn compare(
     }
     let mut running: JoinSet<(String, Result<u64>)> = JoinSet::new();
     for (table, state) in &committed.snapshot.tables {
+        if compared.objects.contains(&state.objects) {
+            continue;
+        }
         let definition = match resources::by_table(table) {
             Some(_) if !same_resources => continue,
             Some(resource) => {
@@ -128,7 +140,8 @@ async fn compare(
         };
         // A list that cannot be read is a finding already.
         let Ok(objects) = repository.objects(state).await else { continue };
-        for part in objects.parts.into_iter().filter(|part| compared.insert(part.key.clone())) {
+        compared.objects.insert(state.objects);
+        for part in objects.parts.into_iter().filter(|part| compared.parts.insert(part.key.clone())) {
             if running.len() >= AT_ONCE {
                 collect(running.join_next().await, report)?;
             }

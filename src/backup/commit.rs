@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 
 use crate::asana::Client;
+use crate::backup::gaps;
 use crate::backup::journal::Planned;
 use crate::backup::proof::{Evidence, LISTINGS, SWEEP};
 use crate::backup::stage::{Last, Ready};
@@ -60,6 +61,7 @@ impl Work<'_> {
         let dangling = self.walk.findings().dangling;
         let gaps = self.gaps.all();
         let new_gaps = self.gaps.new_at(committed.snapshot.committed_at, &self.known_gaps);
+        gaps::note_told(&self.run.repository, &committed.snapshot, &gaps).await;
         Ok(outcome(committed.snapshot, gaps, new_gaps, dangling, &sums))
     }
 

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, info_span};
 
 use crate::backup::changes::{ROUNDS, changes, hear_projects, listen, poll};
+use crate::backup::gaps::{self, Gaps};
 use crate::backup::index::Index;
 use crate::backup::journal::{Began, Entry, Planned, Terms};
 use crate::backup::planning::facts;
@@ -18,7 +19,7 @@ use crate::backup::tenure::{self, Tenure};
 use crate::backup::work::{Beginning, Work};
 use crate::backup::{Outcome, Run, backfill, identity, removal, stopped, unless_stopped};
 use crate::crawl::plan::{Facts, Source, plan};
-use crate::crawl::{Ask, Cursor, Phase, Reach, Scope, Unit, Walk, Why};
+use crate::crawl::{Ask, Cursor, Phase, Reach, Scope, Step, Unit, Walk, Why};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Gap, Hash, Lane, SnapshotNumber, TokenIdentity, table_columns};
 use crate::repository::{Committed, commit_time};
@@ -97,6 +98,10 @@ async fn open<'a>(
         Some(base) => run.repository.list(base.snapshot.gaps).await?,
         None => Vec::new(),
     };
+    let known_gaps = match &base {
+        Some(base) => gaps::told(&run.repository, &base.snapshot, &gaps).await?,
+        None => Gaps::default(),
+    };
     let walk = Walk::new(
         run.client.clone(),
         run.clock.clone(),
@@ -107,7 +112,19 @@ async fn open<'a>(
     );
     let (id, segments) = (tenure.run, tenure.segments);
     let asked = tenure.resumed.as_ref().map_or_else(|| run.walk.clone(), |began| began.terms.walk.clone());
-    Ok(Work::new(Beginning { run, id, base, started_at, asked, token, walk, stage, segments, gaps }))
+    Ok(Work::new(Beginning {
+        run,
+        id,
+        base,
+        started_at,
+        asked,
+        token,
+        walk,
+        stage,
+        segments,
+        gaps,
+        known_gaps,
+    }))
 }
 
 async fn carry_out(work: &mut Work<'_>, tenure: Tenure, terms: Terms) -> Result<Outcome> {
@@ -142,7 +159,28 @@ async fn settle(work: &mut Work<'_>) -> Result<()> {
     }
     work.begin(Phase::Settle, Vec::new()).await?;
     ask_gaps_again(work).await?;
-    settle_absent(work).await
+    settle_absent(work).await?;
+    settle_unavailable(work)
+}
+
+/// Sees to it that a table below others of which Asana answers nothing but 402 is called unavailable, as one at the top is:
+/// that the plan does not have it is no gap for each object. Whoever walks nothing has asked too little to say so first.
+fn settle_unavailable(work: &mut Work<'_>) -> Result<()> {
+    for resource in resources::ALL.iter().copied() {
+        let state = work.base.as_ref().and_then(|base| base.snapshot.tables.get(resource.table));
+        let was_available = state.is_some_and(|state| state.proof.available);
+        if let Some(phrase) = work.gaps.unavailable(resource, work.started_at)
+            && (work.walks() || !was_available)
+            && work.stage.counts(resource).rows == 0
+            && !work.has_listed(resource)
+        {
+            work.step(Step::Unavailable(resource.table.to_owned(), format!("402 {phrase}")))?;
+        }
+        if work.walk.findings().unavailable.contains_key(resource.table) {
+            work.gaps.close_unavailable(resource);
+        }
+    }
+    Ok(())
 }
 
 /// Settles what is missing. That may take so long that the streams are listened to meanwhile: what they told then would

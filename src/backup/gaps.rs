@@ -1,18 +1,55 @@
 //! The gaps of a repository: what no run could read yet.
 //!
 //! Rule: a gap stays until the question it is about was answered, or what it was about is proven gone. That nobody
-//! asked again proves nothing.
+//! asked again proves nothing. A gap is news until a run has told of it: one that ends between its commit and its end leaves
+//! no note that it did, and the next one tells again.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
+use crate::backup::commit::HELD;
 use crate::crawl::{Ask, Unit};
-use crate::model::Gap;
-use crate::resources;
+use crate::error::Result;
+use crate::model::{Gap, Snapshot};
+use crate::repository::Repository;
+use crate::resources::{self, Resource};
 
 /// What a gap is called that is about records which are not what Asana describes.
 pub(super) const ODD: &str = "record";
+/// What a run leaves once it has told of its gaps.
+const TOLD: &str = "told.json";
+
+/// Notes that whoever waits for the run of `snapshot` knows of its gaps.
+pub(super) async fn note_told(repository: &Repository, snapshot: &Snapshot, gaps: &[Gap]) {
+    if !has_news(snapshot, gaps) {
+        return;
+    }
+    let number = format!("{{\"snapshot\":{}}}\n", snapshot.number);
+    if let Err(error) = repository.put_run_file(&snapshot.run, TOLD, number.into()).await {
+        tracing::warn!(%error, "the next run tells of the same gaps again");
+    }
+}
+
+/// Those of the `gaps` of `base` of which somebody was told: none of what an unfinished first copy lacks, and nothing that
+/// its run did not live to tell.
+pub(super) async fn told(repository: &Repository, base: &Snapshot, gaps: &[Gap]) -> Result<Gaps> {
+    if base.continues.is_some() {
+        return Ok(Gaps::default());
+    }
+    let was_told = !has_news(base, gaps) || repository.has_run_file(&base.run, TOLD).await?;
+    Ok(Gaps::new(gaps.iter().filter(|gap| was_told || !is_news(base, gap)).cloned().collect()))
+}
+
+fn has_news(snapshot: &Snapshot, gaps: &[Gap]) -> bool {
+    gaps.iter().any(|gap| is_news(snapshot, gap))
+}
+
+/// Whether the run of `snapshot` may have had to tell of `gap`: more deletions that are held back are news as well.
+fn is_news(snapshot: &Snapshot, gap: &Gap) -> bool {
+    let seen = if gap.scope == HELD { gap.last_seen } else { gap.first_seen };
+    seen >= snapshot.started_at
+}
 
 /// All gaps, by table, scope and gid.
 #[derive(Debug, Default)]
@@ -53,6 +90,18 @@ impl Gaps {
         if !self.0.is_empty() {
             self.0.retain(|_, gap| gap.table != table || gap.gid != gid);
         }
+    }
+
+    /// The table of `resource` is not on the plan: that it refuses is no gap.
+    pub(super) fn close_unavailable(&mut self, resource: &Resource) {
+        self.0.retain(|_, gap| gap.table != resource.table || gap.status != 402);
+    }
+
+    /// What Asana says where it answers nothing about `resource` but that the plan does not have it, since `since`.
+    pub(super) fn unavailable(&self, resource: &Resource, since: DateTime<Utc>) -> Option<String> {
+        let mut of_table = self.0.values().filter(|gap| gap.table == resource.table).peekable();
+        let phrase = of_table.peek().map(|gap| gap.phrase.clone())?;
+        of_table.all(|gap| gap.status == 402 && gap.last_seen >= since).then_some(phrase)
     }
 
     /// What is called `gid` is gone, and whatever hung there.

@@ -43,7 +43,7 @@ pub(super) struct Work<'a> {
     pub(super) stage: Stage,
     pub(super) journal: Journal,
     pub(super) planned: Option<Planned>,
-    /// The gaps of the base, and those of now.
+    /// The gaps of the base that somebody was told of, and those of now.
     pub(super) known_gaps: Gaps,
     pub(super) gaps: Gaps,
     /// Listings that were read to their end: what is listed, and the number of what it hangs below.
@@ -74,13 +74,13 @@ pub(super) struct Beginning<'a> {
     pub(super) stage: Stage,
     pub(super) segments: u64,
     pub(super) gaps: Vec<Gap>,
+    pub(super) known_gaps: Gaps,
 }
 
 impl<'a> Work<'a> {
     pub(super) fn new(beginning: Beginning<'a>) -> Self {
-        let Beginning { run, id, base, started_at, asked, token, walk, stage, segments, gaps } = beginning;
-        // Of what an unfinished first copy lacks, nobody was told yet.
-        let is_told = base.as_ref().is_none_or(|base| base.snapshot.continues.is_none());
+        let Beginning { run, id, base, started_at, asked, token, walk, stage, segments, gaps, known_gaps } =
+            beginning;
         Self {
             run,
             id,
@@ -93,7 +93,7 @@ impl<'a> Work<'a> {
             stage,
             journal: Journal::new(run.repository.clone(), id, segments),
             planned: None,
-            known_gaps: Gaps::new(if is_told { gaps.clone() } else { Vec::new() }),
+            known_gaps,
             gaps: Gaps::new(gaps),
             listed: HashSet::new(),
             listed_names: resources::ALL.iter().map(|_| HashSet::new()).collect(),
@@ -248,6 +248,12 @@ impl<'a> Work<'a> {
     /// Whether the listing of what hangs below `parent` was read to its end.
     pub(super) fn is_listed(&self, resource: &Resource, parent: &str) -> bool {
         self.listed.contains(&(resource.place(), crawl::number(parent)))
+    }
+
+    /// Whether any listing of `resource` was read to its end.
+    pub(super) fn has_listed(&self, resource: &Resource) -> bool {
+        let place = resource.place();
+        self.listed.iter().any(|(of, _)| *of == place)
     }
 
     /// Forgets that it was: only a listing from here on counts.

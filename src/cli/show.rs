@@ -196,7 +196,7 @@ pub(super) fn plan(plan: &Plan) -> String {
 /// What a run asked, by operation.
 pub(super) fn requests(outcome: &Outcome) -> String {
     let rows = outcome.requests.iter().map(|(operation, count)| vec![operation.clone(), count.to_string()]);
-    format!("\n{}", table(&["operation", "requests"], rows))
+    format!("\n{}", table(&["operation", "requests used"], rows))
 }
 
 /// What a verification found.

@@ -29,6 +29,11 @@ impl Repository {
         self.store().list_folder(&run_folder(run)).await
     }
 
+    /// Whether `run` has a file of that name.
+    pub async fn has_run_file(&self, run: &RunId, name: &str) -> Result<bool> {
+        Ok(self.store().try_length(&run_file(run, name)?).await?.is_some())
+    }
+
     /// The bytes of a file of `run`; its absence is Corrupt.
     pub async fn read_run_file(&self, run: &RunId, name: &str) -> Result<Bytes> {
         self.store().read(&run_file(run, name)?).await
@@ -61,6 +66,8 @@ mod tests {
             "{error}"
         );
         assert_eq!(repository.read_run_file(&run(1), "2.journal").await.expect("there"), "abc");
+        assert!(repository.has_run_file(&run(1), "2.journal").await.expect("readable"));
+        assert!(!repository.has_run_file(&run(2), "2.journal").await.expect("readable"));
         let listed = repository.run_files(&run(1)).await.expect("listed");
         let shown: Vec<(&str, u64)> = listed.iter().map(|one| (one.key.as_str(), one.bytes)).collect();
         let folder = "runs/00000000000000000000000001";

@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use asana_backup::asana::Pacer;
 use asana_backup::backup::{self, Accept, Outcome};
 use asana_backup::error::ErrorKind;
 use asana_backup::model::{Acceptance, Gap, RunId};
 use asana_simulator::{EventsPlan, Fault, FaultKind, Options, Size};
 use chrono::{DateTime, Utc};
 
-use crate::world::World;
+use crate::power::{Point, Side};
+use crate::store::Kind;
+use crate::world::{World, unlimited};
 
 fn status(path: &str, status: u16) -> Fault {
     Fault { path: path.into(), kind: FaultKind::Status { status, retry_after: None }, ..Fault::default() }
@@ -127,6 +130,68 @@ async fn a_table_that_the_plan_does_not_have_is_no_gap() {
     assert!(outcome.complete);
     assert!(!outcome.tables["portfolios"].proof.available);
     assert!(outcome.tables["portfolios"].proof.lacks[0].contains("402"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_below_others_that_the_plan_does_not_have_is_no_gap_for_each_of_them() {
+    let path = "/projects/*/custom_field_settings";
+    let mut world = World::tiny();
+    world.simulator.fault(status(path, 402));
+    let outcome = world.run().await;
+    assert_eq!(outcome.gaps, []);
+    let proof = &outcome.tables["custom_field_settings"].proof;
+    assert!(!proof.available && proof.lacks[0].contains("402"), "{proof:?}");
+    // A run that reads only what changed leaves it at that.
+    world.full = false;
+    let project = world.simulator.truth("projects", None)[0]["gid"].as_str().expect("a gid").to_owned();
+    world.simulator.rename_project(&project, "another name");
+    let again = world.run().await;
+    assert_eq!((&again.gaps[..], again.tables["custom_field_settings"].proof.available), (&[][..], false));
+    // The plan has it from now on.
+    world.simulator.clear_faults();
+    let outcome = world.reconcile().await;
+    assert!(outcome.tables["custom_field_settings"].proof.available && outcome.complete);
+    world.assert_table_equals_truth(3, "custom_field_settings").await;
+    // What is there stays, and that it cannot be read any more is a gap for each.
+    world.simulator.fault(status(path, 402));
+    let outcome = world.reconcile().await;
+    assert!(outcome.tables["custom_field_settings"].proof.available && !outcome.complete);
+    assert!(outcome.new_gaps > 1, "{:?}", outcome.gaps);
+    world.assert_table_equals_truth(4, "custom_field_settings").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_gap_that_a_run_did_not_live_to_tell_of_is_news_in_the_next() {
+    let refusing = || {
+        let world = small();
+        let task = task_with_stories(&world);
+        world.simulator.fault(status(&format!("/tasks/{task}/stories"), 403));
+        world
+    };
+    let world = refusing();
+    world.power.on_until(None);
+    assert_eq!(world.run().await.new_gaps, 1);
+    let calls = world.weather.calls();
+    let creates = |is_it: fn(&str) -> bool| {
+        let call = calls.iter().find(|call| call.kind == Kind::Create && is_it(&call.key));
+        call.expect("there is one").in_power
+    };
+    let commit = creates(|key| key.starts_with("snapshots/0"));
+    let last = creates(|key| key.ends_with("told.json"));
+    assert_eq!(world.run().await.new_gaps, 0, "it was told");
+    for (call, side, news) in [
+        (commit, Side::After, 1),
+        (commit + 1, Side::Before, 1),
+        (last, Side::Before, 1),
+        (last, Side::After, 0),
+    ] {
+        let world = refusing();
+        let cut = Point { call, side };
+        assert!(world.cut_run(Some(cut), Pacer::new(unlimited())).await.is_none(), "cut at {cut}");
+        let outcome = world.run().await;
+        assert_eq!((outcome.snapshot.0, outcome.new_gaps), (2, news), "cut at {cut}");
+        assert_eq!(world.run().await.new_gaps, 0, "told once");
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -206,6 +206,36 @@ async fn a_deleted_task_goes_at_once_where_events_tell_it_and_comes_back_with_al
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_archived_project_keeps_all_that_is_in_it_and_says_that_it_is_archived_until_it_is_none() {
+    for lane in LANES {
+        let mut world = lane.world(7).await;
+        let tasks = world.simulator.truth("tasks", None);
+        let of = |task: &Value| task["projects"][0]["gid"].as_str().map(str::to_owned);
+        let projects = world.simulator.truth("projects", None);
+        let is_there = |gid: &String| {
+            projects.iter().any(|project| project["gid"] == **gid && project["archived"] == false)
+        };
+        let project = tasks.iter().filter_map(of).find(is_there).expect("a project with tasks");
+        let below = ["sections", "tasks", "stories"];
+        let before = below.map(|table| world.simulator.truth(table, None).len());
+        for archived in [true, false] {
+            world.simulator.edit("archive_project", &project, "").expect("it lives");
+            let outcome = world.run().await;
+            let row = &world.rows(outcome.snapshot.0, "projects").await[&project];
+            assert!(row.raw.contains(&format!("\"archived\":{archived}")), "{lane:?}: {}", row.raw);
+            for (table, count) in below.iter().zip(before) {
+                let counts = outcome.tables[*table].counts;
+                assert_eq!(counts.gone, 0, "{lane:?}: {table}");
+                assert!(!lane.search || counts.rows == count as u64, "{lane:?}: {table}");
+            }
+            // Nor does a walk take an archive for a deletion.
+            let walked = world.reconcile().await;
+            assert_eq!(walked.tables["tasks"].counts.gone + walked.tables["projects"].counts.gone, 0);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_a_stream_forgot_to_tell_is_searched_for() {
     let world = LANES[0].world(7).await;
     let task = some(&world, "tasks", 5);

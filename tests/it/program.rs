@@ -166,6 +166,29 @@ fn the_environment_alone_is_enough_to_check_back_up_list_and_verify() {
 }
 
 #[test]
+fn a_run_that_is_to_explain_itself_says_its_plan_and_its_price_first_and_afterwards_what_it_used() {
+    let served = Served::start(&[]);
+    for (number, plan) in [(1, "walks everything"), (2, "walks nothing")] {
+        let said = ends(&served.run(&["run", "--explain"]), 0);
+        let at = |text: &str| said.find(text).unwrap_or_else(|| panic!("no `{text}` in {said}"));
+        let (plan, price, done) = (at(plan), at("expected requests"), at(&format!("snapshot {number}")));
+        assert!(plan < price && price < done && done < at("requests used"), "{said}");
+    }
+    let lines = served.run(&["run", "--explain", "--output", "json"]);
+    let text = ends(&lines, 0);
+    let said: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let [plan, outcome] = &said[..] else { panic!("{text}") };
+    let sum = |value: &Value, of: fn(&Value) -> u64| match value {
+        Value::Array(prices) => prices.iter().map(of).sum::<u64>(),
+        Value::Object(counts) => counts.values().map(of).sum(),
+        _ => panic!("{text}"),
+    };
+    let expected = sum(&plan["price"], |price| price["requests"].as_u64().expect("a number"));
+    let used = sum(&outcome["requests"], |count| count.as_u64().expect("a number"));
+    assert_eq!((&plan["changes"], used), (&Value::from("workspace_events"), expected), "{text}");
+}
+
+#[test]
 fn a_backfill_by_hand_says_what_it_reads_and_what_it_cost_and_refuses_what_nobody_knows() {
     let served = Served::start(&[]);
     let none = ends(&served.run(&["backfill", "--all", "--tables", "tasks"]), 10);

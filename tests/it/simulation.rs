@@ -13,14 +13,15 @@ use asana_backup::backup::Outcome;
 use asana_backup::error::{ErrorKind, Result};
 use asana_backup::model::{Gap, Hash};
 use asana_backup::resources;
-use asana_simulator::{Fault, FaultKind, Limits, Options, Size};
+use asana_simulator::{EventsPlan, Fault, FaultKind, Limits, Options, Size};
+use chrono::{DateTime, Utc};
 use object_store::ObjectStoreExt;
 use tracing_subscriber::fmt::MakeWriter;
 
 use crate::power::{Point, Side};
 use crate::seeds::{Dice, paused, set, try_all};
 use crate::store::Sky;
-use crate::world::World;
+use crate::world::{Row, World};
 
 /// How many seeds are tried by default.
 const SEEDS: u64 = 16;
@@ -61,6 +62,8 @@ struct Simulated {
     /// Whether Asana is told to refuse requests by 429 although they keep to the limits.
     refusing: bool,
     logs: Logs,
+    /// When the world began.
+    began: DateTime<Utc>,
     /// What the snapshot of each successful run is.
     committed: Vec<String>,
 }
@@ -74,6 +77,7 @@ impl Simulated {
             seed,
             token: TOKEN.to_owned(),
             limits: Some(Limits { per_minute, ..Limits::paid() }),
+            events: dice.one_of(&[EventsPlan::Workspace, EventsPlan::Resources, EventsPlan::None]),
             ..Options::default()
         });
         // With next to no memory every page becomes a part, and what changes during a run is there twice for a while.
@@ -81,7 +85,8 @@ impl Simulated {
         let (logs, committed) = (Logs::default(), Vec::new());
         let per_minute = NonZeroU32::new(per_minute).expect("not zero");
         let pace = PaceOptions { per_minute, ..PaceOptions::default() };
-        Self { world, pace, dice, stormy: false, refusing: false, logs, committed }
+        let began = world.clock.now();
+        Self { world, pace, dice, stormy: false, refusing: false, logs, began, committed }
     }
 
     /// Lives through some rounds, each a run in its weather, and then through one in which all is well.
@@ -90,12 +95,16 @@ impl Simulated {
             self.weather();
             let edits = self.dice.below(25) as usize;
             self.world.simulator.advance(if round == 0 { 0 } else { edits });
+            // Every other run walks; the others read what changed, as far as there is something to begin with.
+            self.world.full = self.dice.once_in(2);
+            self.world.accept_deletions = self.dice.once_in(2);
             tokio::time::sleep(Duration::from_secs(120 + self.dice.below(7_200))).await;
             self.round().await;
         }
         self.world.simulator.clear_faults();
         self.world.weather.turn(Sky::Clear);
         self.world.line.rest();
+        (self.world.full, self.world.accept_deletions) = (true, true);
         // A run that was cut goes on first, and speaks for the time since it began.
         self.world.try_run_at(Pacer::new(self.pace)).await.expect("nothing goes wrong");
         tokio::time::sleep(Duration::from_secs(120)).await;
@@ -136,6 +145,9 @@ impl Simulated {
         for _ in 0..lasting {
             self.breaks_for_good();
         }
+        if self.dice.once_in(3) {
+            self.breaks_a_lane();
+        }
         let dice = &mut self.dice;
         let edit = dice.one_of(&[None, Some(4), Some(20)]);
         self.world.line.live(Duration::from_millis(dice.one_of(&[1, 50, 900])), edit);
@@ -163,6 +175,14 @@ impl Simulated {
         if self.dice.once_in(2) {
             self.world.simulator.fault(Fault::status(&format!("/{below}/*"), 403));
         }
+    }
+
+    /// One way to learn what changed answers nothing but a refusal as long as the round lasts.
+    fn breaks_a_lane(&mut self) {
+        let path = self.dice.one_of(&["/workspaces/*/events", "/events", "/workspaces/*/tasks/search"]);
+        let status = self.dice.one_of(&[402, 403, 412, 500, 503]);
+        self.world.simulator.fault(Fault::status(path, status));
+        self.stormy = true;
     }
 
     /// One run, perhaps cut short, and what must hold after it.
@@ -206,12 +226,13 @@ impl Simulated {
         self.world.simulator.log().iter().filter(|request| request.status == 429).count()
     }
 
-    /// Every row was true at a moment of the run, and whatever was there all the time is a row, unless a gap says
-    /// which one was not read.
+    /// Every row that the run read was true at a moment of it, and every other at a moment before; what is there all the
+    /// time keeps its row; and what is missing is named by a gap, or its table is not said to be complete.
     async fn assert_was_true(&self, outcome: &Outcome) {
         // A run that goes on after a cut lasts since before it.
         let edits = self.world.simulator.edit_moments(outcome.started_at, outcome.committed_at);
         let moments: Vec<_> = [outcome.started_at].into_iter().chain(edits).collect();
+        let walked = outcome.plan.contains("walk everything");
         for resource in resources::ALL {
             let table = resource.table;
             let rows = self.world.rows(outcome.snapshot.0, table).await;
@@ -222,14 +243,18 @@ impl Simulated {
             for (key, row) in &rows {
                 let was = truths.iter().any(|truth| truth.get(key) == Some(&row.hash));
                 let left = table == "users" && !truths.iter().any(|truth| truth.contains_key(key));
+                let held = outcome.held_deletions > 0 && !truths[0].contains_key(key);
                 let known = told(Some(key)) || told(row.parent.as_deref());
-                assert!(was || left || known, "{table} {key} was never so: {}", row.raw);
+                let before = !walked && row.seen_at < outcome.started_at && self.was_ever(table, key, row);
+                assert!(was || left || held || known || before, "{table} {key} was never so: {}", row.raw);
             }
             let always = |key: &&String| truths.iter().all(|truth| truth.contains_key(*key));
             for key in self.rows_before(outcome, table).await.iter().filter(always) {
                 assert!(rows.contains_key(key), "{table}: {key} is there, and its row went");
             }
-            for key in truths[0].keys().filter(always).filter(|key| !rows.contains_key(*key)) {
+            // A walk speaks for the moment it began, what changed since is another's to tell.
+            let proven = self.world.truth_at(table, Some(proof.as_of.min(outcome.started_at)));
+            for key in proven.keys().filter(always).filter(|key| !rows.contains_key(*key)) {
                 assert!(!proof.complete, "{table}: {key} is missing, and the table is said to be complete");
                 let otherwise = proof.lacks.iter().any(|lack| !lack.contains(" × "));
                 assert!(
@@ -238,6 +263,13 @@ impl Simulated {
                 );
             }
         }
+    }
+
+    /// Whether a row was true when it was read.
+    fn was_ever(&self, table: &str, key: &str, row: &Row) -> bool {
+        let edits = self.world.simulator.edit_moments(DateTime::UNIX_EPOCH, row.seen_at);
+        let mut moments = edits.into_iter().rev().chain([self.began]);
+        moments.any(|at| self.world.truth_at(table, Some(at)).get(key) == Some(&row.hash))
     }
 
     /// The keys of the snapshot before.

@@ -90,7 +90,7 @@ impl Store {
         meta.map(|meta| meta.size).map_err(|error| error.doing(format!("look at {key}")))
     }
 
-    pub(super) async fn try_length(&self, key: &str) -> Result<Option<u64>> {
+    pub(in crate::repository) async fn try_length(&self, key: &str) -> Result<Option<u64>> {
         let meta = self.if_there(self.objects.head(&self.path(key)?).await);
         meta.map(|meta| meta.map(|meta| meta.size)).map_err(|error| error.doing(format!("look at {key}")))
     }

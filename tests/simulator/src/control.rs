@@ -94,7 +94,7 @@ fn index() -> Value {
         "POST /_sim/advance?edits=": "makes edits and says what was done",
         "POST /_sim/life?rate=": "edits a second from now on; 0 stops",
         "POST /_sim/edit?kind=&gid=&text=":
-            "one edit: rename_user, rename_project, rename_tag, rename_task, touch_task, delete_task, undelete_task, delete_project, comment, delete_story",
+            "one edit: rename_user, rename_project, rename_tag, rename_task, touch_task, delete_task, undelete_task, archive_project, delete_project, comment, delete_story",
         "POST /_sim/events?lose=&expire=": "the share of events that are lost from now on; 1 expires all sync tokens",
         "POST /_sim/offsets?expire=": "1 expires all offset tokens",
         "POST /_sim/tokens?issue=&revoke=": "one more token of the service account; one that is good no more",

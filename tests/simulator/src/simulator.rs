@@ -358,6 +358,10 @@ fn targeted(
             world.edit_story(id, hand, false, |_| {});
             Some(("delete_story", life::done(Kind::Story, id, "")))
         }
+        "archive_project" => {
+            found(Kind::Project)?;
+            Some(("archive_or_unarchive_project", life::archive_project(world, id, hand)))
+        }
         "delete_project" => {
             found(Kind::Project)?;
             Some(("delete_project", life::delete_project(world, id, hand)))

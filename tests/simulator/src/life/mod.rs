@@ -12,9 +12,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 pub(crate) use self::people::rename_to as rename_user;
-pub(crate) use self::projects::delete_one as delete_project;
 pub(crate) use self::projects::rename_tag_to as rename_tag;
 pub(crate) use self::projects::rename_to as rename_project;
+pub(crate) use self::projects::{archive_one as archive_project, delete_one as delete_project};
 pub(crate) use self::tasks::rename_to as rename_task;
 pub(crate) use self::tasks::undelete_one as undelete_task;
 

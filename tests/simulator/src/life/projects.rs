@@ -100,6 +100,11 @@ fn edit(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
 
 fn archive(world: &mut World, rng: &mut Rng, hand: Hand) -> Outcome {
     let id = some_project(world, rng)?;
+    archive_one(world, id, hand)
+}
+
+/// Archives a project, or takes it back from the archive.
+pub(crate) fn archive_one(world: &mut World, id: u32, hand: Hand) -> Outcome {
     world.projects.edit(id, hand.at, |row| (row.archived, row.modified_at) = (!row.archived, hand.at));
     world.note(hand, (Kind::Project, id), changed("archived"));
     done(Kind::Project, id, "")
