@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use crate::backup::commit::HELD;
+use crate::backup::holding::HELD;
 use crate::crawl::{Ask, Unit};
 use crate::error::Result;
 use crate::model::{Gap, Snapshot};

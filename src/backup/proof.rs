@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 
-use crate::backup::commit::HELD;
+use crate::backup::holding::HELD;
 use crate::backup::journal::Planned;
 use crate::crawl::{Coverage, Findings, Scope, oldest};
 use crate::model::{Gap, Proof, Snapshot};

@@ -4,8 +4,6 @@
 //! when it changes; what is a history (runs, tombstones) grows, and its small parts are merged tier by tier, as those of
 //! other tables are: a run that adds one row never reads or writes years of them. Memory: the rows of one merged part.
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 
 use crate::backup::commit::{is_same, sum};
@@ -230,21 +228,19 @@ fn tombstone_rows(last: &[Last], snapshot: &Snapshot) -> Vec<SystemRow> {
 
 /// One row for each scope and each table that it speaks for.
 fn coverage_rows(coverage: &[Coverage], snapshot: &Snapshot) -> Vec<SystemRow> {
-    let lanes: BTreeMap<&str, Lane> =
-        snapshot.tables.iter().map(|(name, state)| (name.as_str(), state.lane)).collect();
+    let kept: Vec<_> = resources::ALL
+        .iter()
+        .filter(|resource| snapshot.tables.contains_key(resource.table))
+        .map(|resource| (resource.table, resource.swept_with_tasks(), resource.field_set()))
+        .collect();
     let mut rows = Vec::new();
     for one in coverage {
-        for resource in resources::ALL
-            .iter()
-            .filter(|resource| resource.swept_with_tasks() == (one.scope != crate::backup::proof::LISTINGS))
-        {
-            if !lanes.contains_key(resource.table) {
-                continue;
-            }
+        let is_swept = one.scope != crate::backup::proof::LISTINGS;
+        for (table, _, fields) in kept.iter().filter(|(_, swept, _)| *swept == is_swept) {
             rows.push(vec![
                 text(&one.scope),
-                text(resource.table),
-                text(resource.field_set()),
+                text(*table),
+                text(fields),
                 text(Lane::Walk.to_string()),
                 moment(one.covered_at),
             ]);

@@ -12,11 +12,10 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep_until};
 
 use crate::backup::gaps::{Gaps, ODD};
-use crate::backup::journal::{self, Entry, Journal, Kept, Planned, Read};
+use crate::backup::journal::{Entry, Journal, Kept, Planned, Read};
 use crate::backup::stage::{Observed, Stage};
 use crate::backup::{self, Run};
 use crate::crawl::{self, End, Hit, Page, Search, Step, Taken, Told, Unit, Walk, Why};
-use crate::encode;
 use crate::error::{Error, Result};
 use crate::model::{Gap, RunId, TokenIdentity};
 use crate::repository::Committed;
@@ -55,7 +54,7 @@ pub(super) struct Work<'a> {
     /// Listings of the organization that took several pages.
     paged: Vec<Unit>,
     /// Tasks that a search found and that wait to be read: its windows overlap, and name them again.
-    sought: HashSet<Box<str>>,
+    pub(super) sought: HashSet<Box<str>>,
     /// When what was read is committed next, although the run goes on.
     pub(super) commit_at: Option<Instant>,
     /// Taken by what must not end in its middle when somebody asks to stop: it knows itself how to.
@@ -217,7 +216,7 @@ impl<'a> Work<'a> {
     }
 
     /// Sees to it that what an answer proves gone is in the index.
-    async fn fetch_gone(&mut self, unit: &Unit, end: &End) -> Result<()> {
+    pub(super) async fn fetch_gone(&mut self, unit: &Unit, end: &End) -> Result<()> {
         let gone = match end {
             End::Gone => Some(unit.resource),
             End::ParentGone => unit.above(),
@@ -230,7 +229,7 @@ impl<'a> Work<'a> {
     }
 
     /// Notes what a record says itself: that nothing of some tables hangs below it.
-    fn note_none(&mut self, gid: &str, none: &[usize]) {
+    pub(super) fn note_none(&mut self, gid: &str, none: &[usize]) {
         for place in none {
             self.note_listed(resources::ALL[*place], gid);
             self.gaps.close_below(resources::ALL[*place].table, gid);
@@ -272,7 +271,13 @@ impl<'a> Work<'a> {
     }
 
     /// Draws what follows from the end of an answer.
-    fn conclude(&mut self, unit: &Unit, end: &End, odd: Option<&str>, began_at: DateTime<Utc>) -> Result<()> {
+    pub(super) fn conclude(
+        &mut self,
+        unit: &Unit,
+        end: &End,
+        odd: Option<&str>,
+        began_at: DateTime<Utc>,
+    ) -> Result<()> {
         let table = unit.resource.table;
         if matches!(unit.ask, crawl::Ask::Single(_)) {
             self.sought.remove(&unit.gid);
@@ -351,81 +356,6 @@ impl<'a> Work<'a> {
         Ok(wanted)
     }
 
-    /// Takes up the journal from before a crash. What was committed meanwhile is in the base already.
-    pub(super) async fn replay(&mut self, segments: u64) -> Result<()> {
-        let base = self.base.as_ref().map(|base| &base.snapshot);
-        let committed = base.filter(|base| base.run == self.id).and_then(|base| base.continues).unwrap_or(0);
-        for segment in 1..=segments {
-            for entry in journal::read(&self.run.repository, &self.id, segment).await? {
-                self.replay_one(entry, segment <= committed).await?;
-            }
-            if segment == committed {
-                self.stage.committed(Vec::new());
-            }
-            self.stage.keep_within_budget().await?;
-        }
-        Ok(())
-    }
-
-    async fn replay_one(&mut self, entry: Entry, is_committed: bool) -> Result<()> {
-        match entry {
-            Entry::Began(_) | Entry::At(_) | Entry::Ended => {}
-            Entry::Planned(planned) => {
-                self.planned = Some(planned);
-                self.load_what_is_read().await?;
-            }
-            Entry::Step(step) => self.walk.restore_step(&step),
-            Entry::Streams(answers) => self.walk.restore_streams(&answers),
-            Entry::Hits { of, next, wanted } => {
-                self.sought.extend(wanted.iter().map(|unit| unit.gid.clone()));
-                self.walk.push(wanted);
-                self.walk.restore_search(of, next);
-            }
-            Entry::Page(kept) => {
-                let Kept { unit, lane, began_at, seen_at, rows, odd, end, wanted } = *kept;
-                let reading = journal::reading(&self.fields(unit.resource), lane, began_at, seen_at);
-                self.fetch_gone(&unit, &end).await?;
-                self.replay_rows(&unit, &rows, &reading, is_committed).await?;
-                self.conclude(&unit, &end, odd.as_deref(), began_at)?;
-                let leads: Vec<_> = rows.into_iter().map(|row| row.lead).collect();
-                self.walk.restore_page(&unit, &leads, &end);
-                self.walk.push(wanted);
-            }
-        }
-        Ok(())
-    }
-
-    async fn replay_rows(
-        &mut self,
-        unit: &Unit,
-        rows: &[Read],
-        reading: &Arc<crate::model::Reading>,
-        is_committed: bool,
-    ) -> Result<()> {
-        let resource = unit.resource;
-        for row in rows {
-            self.gaps.close(resource.table, resource.single_operation, &row.lead.gid);
-            self.note_none(&row.lead.gid, &row.lead.none);
-        }
-        if !self.walk.scope().keeps(resource) {
-            return Ok(());
-        }
-        let keys = rows.iter().map(|row| row.key.as_deref().unwrap_or(&row.lead.gid));
-        self.stage.fetch(resource, keys).await?;
-        for row in rows {
-            let key = row.key.as_deref().unwrap_or(&row.lead.gid);
-            match row.raw.as_ref().filter(|_| !is_committed) {
-                Some(raw) => {
-                    let above = unit.proves().then_some(&*unit.gid);
-                    let parsed = encode::record(resource, raw.get(), above, reading)?;
-                    self.stage.observe(parsed.record)?;
-                }
-                None => self.stage.met(resource, key, reading.began_at)?,
-            }
-        }
-        Ok(())
-    }
-
     /// Reads the live rows of a table.
     pub(super) async fn load(&mut self, resource: &'static Resource) -> Result<()> {
         let doing = |error: Error| error.doing(format!("read the live rows of {}", resource.table));
@@ -446,7 +376,7 @@ impl<'a> Work<'a> {
         Ok(())
     }
 
-    fn fields(&self, resource: &Resource) -> Arc<str> {
+    pub(super) fn fields(&self, resource: &Resource) -> Arc<str> {
         self.walk.fields(resource)
     }
 

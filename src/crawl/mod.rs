@@ -9,6 +9,8 @@ mod closure;
 mod findings;
 mod heard;
 pub mod plan;
+mod refusal;
+mod restore;
 mod scope;
 mod search;
 mod slices;

@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::Instrument;
 
-use crate::asana::{self, Answer, Client, Found, Refusal};
+use crate::asana::{self, Answer, Client, Found};
 use crate::clock::Clock;
 use crate::crawl::closure::Known;
 use crate::crawl::streams::Streams;
@@ -23,13 +23,9 @@ use crate::crawl::unit::{Ask, Unit, Why};
 use crate::crawl::{Again, Findings, Scope, Slices};
 use crate::encode;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Gap, Lane, Reading};
-use crate::resources::{self, Below, Listing, Resource};
+use crate::model::{Lane, Reading};
+use crate::resources::{self, Listing, Resource};
 use crate::telemetry::Progress;
-
-/// After so many units in a row that no retry could read, the service counts as down: with eight tries each and
-/// growing waits, that is half an hour without a single answer.
-const DOWN_AFTER: u64 = 50;
 
 /// How deep to go below what a listing brings.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,13 +61,13 @@ struct Inner {
 #[derive(Debug)]
 pub(super) struct State {
     /// What is to be read; the last is the next. With the offset to go on from.
-    pending: Vec<(Unit, Option<String>)>,
-    reach: Reach,
-    lane: Lane,
-    known: Known,
-    findings: Findings,
-    phase: Option<Phase>,
-    searched: BTreeMap<Search, DateTime<Utc>>,
+    pub(super) pending: Vec<(Unit, Option<String>)>,
+    pub(super) reach: Reach,
+    pub(super) lane: Lane,
+    pub(super) known: Known,
+    pub(super) findings: Findings,
+    pub(super) phase: Option<Phase>,
+    pub(super) searched: BTreeMap<Search, DateTime<Utc>>,
     pub(super) streams: Streams,
 }
 
@@ -333,73 +329,6 @@ impl Walk {
         Taken { record: parsed.record, lead: Lead { gid, below, refers, none }, if_changed }
     }
 
-    async fn refused(
-        &self,
-        unit: &Unit,
-        operation: &str,
-        listing: &Listing,
-        refusal: &Refusal,
-        told: &mpsc::Sender<Told>,
-    ) -> Result<End> {
-        if listing.essential {
-            return Err(essential(operation, refusal));
-        }
-        if refusal.status == 402 && listing.below == Below::Organization {
-            let answer = format!("402 {}", refusal.phrase);
-            self.take_step(Step::Unavailable(unit.resource.table.to_owned(), answer), told).await?;
-            return Ok(End::Unavailable);
-        }
-        if refusal.status == 404 && self.went(unit, listing).await? {
-            return Ok(End::ParentGone);
-        }
-        self.gap(unit, operation, refusal)
-    }
-
-    /// Whether what the listing hangs below went while the crawl was on its way: then nothing hangs there. A 404 on
-    /// the listing of something that is still there proves nothing.
-    async fn went(&self, unit: &Unit, listing: &Listing) -> Result<bool> {
-        let Below::Table(table) = listing.below else { return Ok(false) };
-        let Some(above) = resources::by_table(table).filter(|above| above.single.is_some()) else {
-            return Ok(false);
-        };
-        let (operation, path, query) =
-            Unit::single(above, &unit.gid, Why::Missing).request(&self.0.organization);
-        let answer = self.0.client.get(operation, &path, &query).await?;
-        Ok(matches!(answer, Answer::Refused(refusal) if refusal.status == 404))
-    }
-
-    fn gap(&self, unit: &Unit, operation: &str, refusal: &Refusal) -> Result<End> {
-        let now = self.0.clock.now();
-        tracing::debug!(
-            table = unit.resource.table,
-            operation,
-            gid = unit.gid,
-            status = refusal.status,
-            "gap"
-        );
-        let gap = Gap {
-            table: unit.resource.table.to_owned(),
-            scope: operation.to_owned(),
-            gid: unit.gid.to_string(),
-            status: refusal.status,
-            phrase: refusal.phrase.clone(),
-            first_seen: now,
-            last_seen: now,
-            accepted: None,
-        };
-        if (400..500).contains(&refusal.status) {
-            return Ok(End::Refused(gap));
-        }
-        let in_a_row = self.0.client.statistics().unreadable_in_a_row;
-        if in_a_row < DOWN_AFTER {
-            return Ok(End::Refused(gap));
-        }
-        let message =
-            format!("Asana is down: {in_a_row} questions in a row were not answered, last {refusal}");
-        Err(Error::new(ErrorKind::Unavailable, message)
-            .remedy("run again when https://status.asana.com is green"))
-    }
-
     fn opt_fields(&self, resource: &Resource) -> (String, String) {
         ("opt_fields".to_owned(), self.0.fields[resource.place()].0.clone())
     }
@@ -428,60 +357,6 @@ impl Walk {
             return Ok(());
         }
         self.take_step(Step::Probe(lane.to_owned(), answer), told).await
-    }
-
-    /// Takes up an answer from before a crash.
-    pub fn restore_page(&self, unit: &Unit, leads: &[Lead], end: &End) {
-        let mut state = self.state();
-        let asked = state.pending.iter().rposition(|(one, _)| one == unit).map(|at| state.pending.remove(at));
-        for lead in leads {
-            state.known.first(unit.resource, &lead.gid);
-            for (table, gid) in &lead.refers {
-                if let Some(other) = resources::by_table(table) {
-                    state.known.refer(other, gid);
-                }
-            }
-            state.pending.extend(lead.below.iter().rev().map(|unit| (unit.clone(), None)));
-        }
-        match end {
-            // It goes on before what hangs below it: offsets expire.
-            End::More(offset) => state.pending.push((unit.clone(), Some(offset.clone()))),
-            End::Gone => {
-                let referred = matches!(unit.ask, Ask::Single(Why::Referred));
-                state.findings.dangling += u64::from(referred);
-            }
-            _ => {}
-        }
-        drop(asked);
-    }
-
-    /// Takes up a step from before a crash.
-    pub fn restore_step(&self, step: &Step) {
-        match step {
-            Step::Wanted(units) => {
-                let mut state = self.state();
-                let referred = units.iter().filter(|unit| matches!(unit.ask, Ask::Single(Why::Referred)));
-                referred.for_each(|unit| _ = state.known.first(unit.resource, &unit.gid));
-                drop(state);
-                self.push(units.clone());
-            }
-            Step::Heeded(units, later) => {
-                self.state().streams.heeded(later);
-                self.push(units.clone());
-            }
-            Step::Began(phase, units) => {
-                self.state().phase = Some(*phase);
-                self.push(units.clone());
-            }
-            other => self.state().findings.take(other),
-        }
-    }
-
-    /// Takes up where a search goes on.
-    pub fn restore_search(&self, of: Search, next: Option<DateTime<Utc>>) {
-        if let Some(next) = next {
-            self.state().searched.insert(of, next);
-        }
     }
 
     pub(super) fn searched(&self, of: Search) -> Option<DateTime<Utc>> {
@@ -520,20 +395,4 @@ impl Walk {
 /// Hands something on. A closed queue means that somebody else failed first, and is the one reported.
 pub(super) async fn tell(told: &mpsc::Sender<Told>, what: Told) -> Result<()> {
     told.send(what).await.map_err(|_| Error::new(ErrorKind::Cancelled, "nobody takes records any more"))
-}
-
-fn essential(operation: &str, refusal: &Refusal) -> Error {
-    if let Some(error) = refusal.redirected() {
-        return error.doing(format!("read {operation}"));
-    }
-    let (kind, remedy) = match refusal.status {
-        404 => (
-            ErrorKind::Config,
-            "check the organization's gid: `asana-backup check` lists what the token sees",
-        ),
-        400..500 => (ErrorKind::Denied, "use the token of a service account of this organization"),
-        _ => (ErrorKind::Unavailable, "run again when Asana answers"),
-    };
-    Error::new(kind, format!("{operation} is refused, and a backup without it would be worthless: {refusal}"))
-        .remedy(remedy)
 }

@@ -1,10 +1,12 @@
 //! A power cut at any call to the store or to Asana loses nothing, doubles nothing, and shows nothing half done.
 //!
-//! By default some points are tried, those close to the commit among them, and a few pairs. `ASANA_BACKUP_FULL=1` tries every point
-//! and 500 pairs, `=2` every pair, which takes days; `ASANA_BACKUP_SEED` makes another organization; `ASANA_BACKUP_POINT=17b` tries
-//! one point, `17b+3a` a pair: the power goes before the effect of the run's call 17, and after that of call 3 of the run that follows.
+//! Every call is tried: one that writes before its effect and after it, one that reads on one side, since nothing that lasts
+//! differs. Of pairs and of lost answers some are tried; `ASANA_BACKUP_FULL=1` tries both sides of every call, every lost
+//! answer and 500 pairs, `=2` every pair, which takes days; `ASANA_BACKUP_SEED` makes another organization;
+//! `ASANA_BACKUP_POINT=17b` tries one point, `17b+3a` a pair: the power goes before the effect of the run's call 17, and after that of
+//! call 3 of the run that follows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -17,9 +19,8 @@ use crate::seeds::{Dice, full, paused, set, try_all};
 use crate::store::{Kind, Sky, Stroke};
 use crate::world::{World, unlimited};
 
-/// How many points each test tries by default, and how many calls before and after the commit besides.
+/// How many lost calls and answers are tried by default.
 const TRIED: usize = 24;
-const CLOSE: u64 = 1;
 /// How many pairs, by default and when every point is tried.
 const PAIRS: [u64; 2] = [4, 500];
 
@@ -80,19 +81,20 @@ impl Stage {
         world
     }
 
-    /// Every point of the run, or so many, with all that are close to the commit.
+    /// Every point of the run that leaves something else behind; every point, where everything is to be tried.
     fn points(&self) -> Vec<Point> {
-        let (points, commit) = self.points_and_commit();
-        let close = |point: &&Point| point.call.abs_diff(commit) <= CLOSE;
-        let mut some: Vec<_> = points.iter().filter(close).copied().collect();
-        some.extend(some_of(points));
-        some.sort_by_key(|point| (point.call, point.side == Side::After));
-        some.dedup();
-        some
+        let (points, writes) = self.points_and_writes();
+        // Where it makes no difference, the sides take turns.
+        let differs = |point: &Point| {
+            writes.contains(&point.call)
+                || point.call.is_multiple_of(2) == (point.side == Side::After)
+                || full() > 0
+        };
+        points.into_iter().filter(differs).collect()
     }
 
-    /// Every point of the run, and the call that is its commit.
-    fn points_and_commit(&self) -> (Vec<Point>, u64) {
+    /// Every point of the run, and the calls that write.
+    fn points_and_writes(&self) -> (Vec<Point>, BTreeSet<u64>) {
         paused(async {
             let world = self.world().await;
             // Nothing is cut, and calls are counted all the same.
@@ -100,10 +102,10 @@ impl Stage {
             world.try_run_now().await.expect("it succeeds");
             let sides = [Side::Before, Side::After];
             let points = (1..=world.power.calls()).flat_map(|call| sides.map(|side| Point { call, side }));
-            let calls = world.weather.calls();
-            let commit =
-                calls.iter().find(|call| call.kind == Kind::Create && call.key.starts_with("snapshots/0"));
-            (points.collect(), commit.expect("a commit").in_power)
+            let writes = world.weather.calls().into_iter().filter(|call| !call.kind.reads());
+            let writes: BTreeSet<_> = writes.map(|call| call.in_power).collect();
+            assert!(!writes.is_empty(), "a run writes");
+            (points.collect(), writes)
         })
     }
 }
@@ -171,7 +173,7 @@ fn a_cut_at_any_call_of_a_run_over_changes_loses_nothing() {
 #[test]
 fn a_second_cut_while_the_first_is_recovered_from_loses_nothing() {
     let stage = Stage::second();
-    let (points, _) = stage.points_and_commit();
+    let (points, _) = stage.points_and_writes();
     let cases = if full() > 1 {
         let pair = |one: &Point| points.iter().map(|other| Cuts(vec![*one, *other])).collect::<Vec<_>>();
         points.iter().flat_map(pair).collect()
@@ -219,7 +221,7 @@ fn a_lost_call_or_a_lost_answer_of_the_store_changes_nothing() {
     });
     let strokes = [Stroke::Lost, Stroke::Unanswered, Stroke::Stall(Duration::from_secs(50)), Stroke::Twice];
     let cases = (1..).zip(&kinds).flat_map(|(call, kind)| {
-        let is_read = matches!(kind, Kind::Get | Kind::Head | Kind::List);
+        let is_read = kind.reads();
         let last = if is_read { Stroke::Torn } else { Stroke::Twice };
         strokes.map(|stroke| (call, if stroke == Stroke::Twice { last } else { stroke }, is_read))
     });

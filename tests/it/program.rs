@@ -174,9 +174,10 @@ fn a_run_that_is_to_explain_itself_says_its_plan_and_its_price_first_and_afterwa
         let (plan, price, done) = (at(plan), at("expected requests"), at(&format!("snapshot {number}")));
         assert!(plan < price && price < done && done < at("requests used"), "{said}");
     }
-    let lines = served.run(&["run", "--explain", "--output", "json"]);
-    let text = ends(&lines, 0);
-    let said: Vec<Value> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let told = served.run(&["run", "--explain", "--output", "json"]);
+    ends(&told, 0);
+    let text = String::from_utf8(told.stdout).expect("UTF-8");
+    let said: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
     let [plan, outcome] = &said[..] else { panic!("{text}") };
     let sum = |value: &Value, of: fn(&Value) -> u64| match value {
         Value::Array(prices) => prices.iter().map(of).sum::<u64>(),

@@ -68,6 +68,13 @@ pub(crate) enum Kind {
     Copy,
 }
 
+impl Kind {
+    /// Whether it leaves everything as it is.
+    pub(crate) fn reads(self) -> bool {
+        matches!(self, Self::Get | Self::Head | Self::List)
+    }
+}
+
 /// What became of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fate {

@@ -6,24 +6,25 @@
 //! part being encoded, and 4 bytes a row. A crash leaves parts that no snapshot names.
 
 mod compact;
+mod gone;
+mod known;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use crate::backup::index::{At, Index, Position, Row, modified};
 use crate::backup::lookup::Lookup;
-use crate::encode::{self, KeyRow};
+use crate::encode;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Counts, FieldIds, Part, Record, RunId, TableState};
 use crate::repository::{Repository, StagedPart};
-use crate::resources::{self, Resource};
+use crate::resources::Resource;
 
 pub(super) use compact::full_tiers;
-
-/// The proof of what goes with its parent.
-const BELOW_GONE: &str = "what it hung below is gone";
+use gone::Gone;
+pub(super) use gone::{Last, Missing};
 
 /// What a run has to write, table by table.
 #[derive(Debug)]
@@ -69,29 +70,6 @@ struct Staged {
     live_rows: u64,
 }
 
-/// A record that is proven gone.
-#[derive(Clone, Debug)]
-pub(super) struct Gone {
-    /// When the question that proved it was asked, as in [`Stage::began`].
-    began: u32,
-    /// What proves it, in words.
-    pub(super) proof: &'static str,
-}
-
-/// The rows of one part that go, by position.
-type Leaving = BTreeMap<u32, (Box<str>, Gone)>;
-
-/// The last that was known of a record that goes.
-#[derive(Debug)]
-pub(super) struct Last {
-    pub(super) resource: &'static Resource,
-    pub(super) key: Box<str>,
-    pub(super) parent: Option<Box<str>>,
-    pub(super) hash: crate::model::Hash,
-    pub(super) raw: Box<str>,
-    pub(super) proof: &'static str,
-}
-
 /// What became of a reading.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Observed {
@@ -113,13 +91,6 @@ pub(super) struct Ready {
     /// Keys of live parts and files of deletes that leave.
     pub(super) removed: Vec<String>,
     pub(super) counts: Counts,
-}
-
-/// A row that this run did not meet.
-#[derive(Clone, Debug)]
-pub(super) struct Missing {
-    pub(super) key: Box<str>,
-    pub(super) parent: Option<Box<str>>,
 }
 
 impl Stage {
@@ -178,121 +149,6 @@ impl Stage {
             live_rows: rows,
         });
         Ok(())
-    }
-
-    /// Reads all live rows of a table into the index: for runs that meet most of them.
-    pub(super) async fn load(&mut self, resource: &Resource) -> Result<()> {
-        let place = resource.place();
-        if self.tables[place].is_loaded {
-            return Ok(());
-        }
-        self.read_deletes(place).await?;
-        let mut rows = 0;
-        for number in 0..self.tables[place].live {
-            let bytes = self.repository.read_part(&self.tables[place].parts[number]).await?;
-            let number = u32::try_from(number).map_err(|_| too_many_rows())?;
-            let found = encode::keys(bytes)?.map(|row| Ok((number, row?))).collect::<Result<Vec<_>>>()?;
-            rows += self.enter(place, found)?;
-        }
-        let table = &mut self.tables[place];
-        if rows != table.live_rows {
-            let message =
-                format!("{} has {rows} rows, and the snapshot says {}", resource.table, table.live_rows);
-            return Err(Error::new(ErrorKind::Corrupt, message).remedy("run `verify`"));
-        }
-        table.is_loaded = true;
-        Ok(())
-    }
-
-    /// Puts live rows into the index, unless they are there; says how many live ones there were.
-    fn enter(&mut self, place: usize, found: Vec<(u32, KeyRow)>) -> Result<u64> {
-        let mut rows = Vec::new();
-        let mut live = 0;
-        for (part, row) in found {
-            let position = u32::try_from(row.position).map_err(|_| too_many_rows())?;
-            let deleted = self.tables[place].deleted.as_ref().and_then(|deleted| deleted.get(&part));
-            if deleted.is_some_and(|positions| positions.contains(&position)) {
-                continue;
-            }
-            live += 1;
-            if self.tables[place].is_looked_up && self.index.get(place, &row.key)?.is_some() {
-                continue;
-            }
-            let at = At::Part(Position { part, row: position });
-            let ordinal = self.index.next_ordinal()?;
-            self.began.push(0);
-            let modified = modified(row.modified_at);
-            let (hash, parent) = (row.hash, row.parent);
-            rows.push((row.key, Row { ordinal, hash, at, supersedes: false, modified, parent }));
-        }
-        self.index.put(place, rows.iter().map(|(key, row)| (&**key, row.clone())))?;
-        Ok(live)
-    }
-
-    async fn read_deletes(&mut self, place: usize) -> Result<()> {
-        let table = &self.tables[place];
-        if table.deleted.is_some() {
-            return Ok(());
-        }
-        let numbers: HashMap<String, u32> = (0..)
-            .zip(&table.parts)
-            .map(|(number, part)| (self.repository.url_of(&part.key), number))
-            .collect();
-        let mut deleted: HashMap<u32, HashSet<u32>> = HashMap::new();
-        for part in &table.delete_parts {
-            for delete in encode::deletes(self.repository.read_part(part).await?)? {
-                let (path, position) = delete?;
-                let position = u32::try_from(position).map_err(|_| too_many_rows())?;
-                if let Some(number) = numbers.get(&path) {
-                    deleted.entry(*number).or_default().insert(position);
-                }
-            }
-        }
-        self.tables[place].deleted = Some(deleted);
-        Ok(())
-    }
-
-    /// Sees to it that what the repository has of these records is in the index.
-    pub(super) async fn fetch<'a>(
-        &mut self,
-        resource: &Resource,
-        keys: impl Iterator<Item = &'a str>,
-    ) -> Result<()> {
-        let place = resource.place();
-        if self.tables[place].is_loaded {
-            return Ok(());
-        }
-        let mut unknown = BTreeSet::new();
-        for key in keys {
-            if self.index.get(place, key)?.is_none() {
-                unknown.insert(Box::from(key));
-            }
-        }
-        if unknown.is_empty() {
-            return Ok(());
-        }
-        self.read_deletes(place).await?;
-        let parts = &self.tables[place].parts[..self.tables[place].live];
-        let found = self.lookup.find(parts, &unknown).await?;
-        self.tables[place].is_looked_up = true;
-        self.enter(place, found).map(|_| ())
-    }
-
-    /// Sees to it that what the repository has below these parents is in the index.
-    pub(super) async fn fetch_below(
-        &mut self,
-        resource: &Resource,
-        parents: &HashSet<Box<str>>,
-    ) -> Result<()> {
-        let place = resource.place();
-        if self.tables[place].is_loaded || parents.is_empty() {
-            return Ok(());
-        }
-        self.read_deletes(place).await?;
-        let parts = &self.tables[place].parts[..self.tables[place].live];
-        let found = self.lookup.below(parts, parents).await?;
-        self.tables[place].is_looked_up = true;
-        self.enter(place, found).map(|_| ())
     }
 
     /// Compares one reading with what is known of its record; see [`Self::fetch`].
@@ -429,15 +285,6 @@ impl Stage {
         Ok(())
     }
 
-    /// The rows of a table in the index that this run did not meet, and that are not proven gone.
-    pub(super) fn missing(&self, resource: &Resource) -> Result<Vec<Missing>> {
-        let place = resource.place();
-        let unseen = |row: &Row| self.began[row.ordinal as usize] == 0;
-        let rows = self.index.select(place, unseen)?;
-        let rows = rows.into_iter().filter(|(key, _)| !self.gone.contains_key(&(place, key.clone())));
-        Ok(rows.map(|(key, row)| Missing { key, parent: row.parent }).collect())
-    }
-
     /// Whether this run has read a record, and not that it is gone since.
     pub(super) fn is_met(&self, resource: &Resource, key: &str) -> Result<bool> {
         let row = self.index.get(resource.place(), key)?;
@@ -445,182 +292,9 @@ impl Stage {
         Ok(is_read && !self.is_gone(resource, key))
     }
 
-    /// What the index knows of a record: when it was modified, in microseconds, as far as it is there at all.
-    pub(super) fn modified(&self, resource: &Resource, key: &str) -> Result<Option<i64>> {
-        Ok(self.index.get(resource.place(), key)?.map(|row| row.modified))
-    }
-
-    /// What a record hangs below, as far as the index knows; see [`Self::fetch`].
-    pub(super) fn parent(&self, resource: &Resource, key: &str) -> Result<Option<Box<str>>> {
-        Ok(self.index.get(resource.place(), key)?.and_then(|row| row.parent))
-    }
-
-    /// The keys of a table that is loaded, with their parents.
-    pub(super) fn rows(&self, resource: &Resource) -> Result<Vec<Missing>> {
-        let rows = self.index.select(resource.place(), |_| true)?;
-        Ok(rows.into_iter().map(|(key, row)| Missing { key, parent: row.parent }).collect())
-    }
-
-    /// Notes that a record is proven gone, by a question asked at `asked_at`; see [`Self::fetch`].
-    pub(super) fn gone(
-        &mut self,
-        resource: &Resource,
-        key: &str,
-        asked_at: DateTime<Utc>,
-        proof: &'static str,
-    ) -> Result<()> {
-        let place = resource.place();
-        let Some(row) = self.index.get(place, key)? else { return Ok(()) };
-        let began = self.milliseconds(asked_at);
-        if self.began[row.ordinal as usize] <= began {
-            self.gone.insert((place, key.into()), Gone { began, proof });
-        }
-        Ok(())
-    }
-
-    /// Notes that whatever hangs below `parents`, which are proven gone, went with them, and was not read since.
-    pub(super) fn gone_below(&mut self, resource: &Resource, above: &Resource) -> Result<()> {
-        let place = resource.place();
-        let parents: HashMap<Box<str>, u32> = self
-            .gone
-            .iter()
-            .filter(|((of, _), _)| *of == above.place())
-            .map(|((_, key), gone)| (key.clone(), gone.began))
-            .collect();
-        if parents.is_empty() {
-            return Ok(());
-        }
-        let at = |row: &Row| row.parent.as_ref().and_then(|parent| parents.get(parent)).copied();
-        for (key, row) in self.index.select(place, |row| at(row).is_some())? {
-            let began = at(&row).unwrap_or_default();
-            if self.began[row.ordinal as usize] <= began {
-                self.gone.entry((place, key)).or_insert(Gone { began, proof: BELOW_GONE });
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether the repository has a record, and it is not proven gone; see [`Self::fetch`].
-    pub(super) fn has(&self, resource: &Resource, key: &str) -> Result<bool> {
-        Ok(self.index.get(resource.place(), key)?.is_some() && !self.is_gone(resource, key))
-    }
-
-    /// Whether a record is proven gone.
-    pub(super) fn is_gone(&self, resource: &Resource, key: &str) -> bool {
-        self.gone.contains_key(&(resource.place(), key.into()))
-    }
-
-    /// What is proven gone of a table.
-    pub(super) fn gone_of(&self, resource: &Resource) -> impl Iterator<Item = &str> {
-        let place = resource.place();
-        let from = (place, Box::from(""));
-        self.gone.range(from..).take_while(move |((of, _), _)| *of == place).map(|((_, key), _)| &**key)
-    }
-
-    /// Whether all live rows of a table are in the index.
-    pub(super) fn is_loaded(&self, resource: &Resource) -> bool {
-        self.tables[resource.place()].is_loaded
-    }
-
     /// What this run did to a table so far.
     pub(super) fn counts(&self, resource: &Resource) -> Counts {
         self.tables[resource.place()].counts
-    }
-
-    /// Leaves what is proven gone as it is, as far as `holds` says so; says what that is.
-    pub(super) fn hold(
-        &mut self,
-        holds: impl Fn(&'static Resource, &str) -> bool,
-    ) -> Vec<(&'static Resource, Box<str>)> {
-        let (held, gone): (BTreeMap<_, _>, BTreeMap<_, _>) = std::mem::take(&mut self.gone)
-            .into_iter()
-            .partition(|((place, key), _)| holds(resources::ALL[*place], key));
-        self.gone = gone;
-        held.into_keys().map(|(place, key)| (resources::ALL[place], key)).collect()
-    }
-
-    /// Forgets that things are gone because of what they hung below, where that is back.
-    pub(super) fn drop_broken_cascades(&mut self) -> Result<()> {
-        for place in 0..self.tables.len() {
-            let resource = resources::ALL[place];
-            let mut back = Vec::new();
-            for key in
-                self.gone_of(resource).filter(|key| self.gone[&(place, Box::from(*key))].proof == BELOW_GONE)
-            {
-                let parent = self.index.get(place, key)?.and_then(|row| row.parent);
-                let is_gone =
-                    |parent: &str| resources::tables_above(resource).any(|above| self.is_gone(above, parent));
-                if !parent.is_some_and(|parent| is_gone(&parent)) {
-                    back.push((place, Box::from(key)));
-                }
-            }
-            for name in back {
-                self.gone.remove(&name);
-            }
-        }
-        Ok(())
-    }
-
-    /// Takes out what is proven gone; says what was last known of it.
-    pub(super) async fn take_out(&mut self) -> Result<Vec<Last>> {
-        let gone = std::mem::take(&mut self.gone);
-        let mut last = Vec::new();
-        let mut sealed: BTreeMap<(usize, u32), Leaving> = BTreeMap::new();
-        for ((place, key), gone) in gone {
-            let Some(row) = self.index.get(place, &key)? else { continue };
-            let table = &mut self.tables[place];
-            table.counts.rows -= 1;
-            let is_known = match row.at {
-                At::Part(position) => {
-                    table.deletes.push(position);
-                    let is_known = row.supersedes || (position.part as usize) < table.live;
-                    if is_known {
-                        sealed
-                            .entry((place, position.part))
-                            .or_default()
-                            .insert(position.row, (key.clone(), gone.clone()));
-                    }
-                    is_known
-                }
-                At::Open => match table.open.remove(&key) {
-                    Some(record) => {
-                        let bytes = size(&record);
-                        table.open_bytes -= bytes;
-                        self.open_bytes -= bytes;
-                        if row.supersedes {
-                            last.push(Last::of(record, gone.proof));
-                        }
-                        row.supersedes
-                    }
-                    None => false,
-                },
-            };
-            if is_known {
-                table.counts.gone += 1;
-            } else {
-                table.counts.new = table.counts.new.saturating_sub(1);
-            }
-            self.index.remove(place, &key)?;
-        }
-        for ((place, part), mut rows) in sealed {
-            let positions: BTreeSet<u32> = rows.keys().copied().collect();
-            let table = &self.tables[place];
-            for row in self.lookup.rows(&table.parts[part as usize], &positions).await? {
-                let position = u32::try_from(row.head.position).map_err(|_| too_many_rows())?;
-                let Some((key, gone)) = rows.remove(&position).filter(|(key, _)| **key == *row.head.key)
-                else {
-                    let message = format!(
-                        "row {position} of {} is not what the index says",
-                        table.parts[part as usize].key
-                    );
-                    return Err(Error::new(ErrorKind::Corrupt, message).remedy("run `verify --deep`"));
-                };
-                let (parent, hash) = (row.head.parent, row.head.hash);
-                let resource = table.resource;
-                last.push(Last { resource, key, parent, hash, raw: row.raw, proof: gone.proof });
-            }
-        }
-        Ok(last)
     }
 
     /// Seals what is still open and writes the position deletes: all that the commit of a table needs. The last commit
@@ -667,13 +341,6 @@ impl Stage {
             table.live_rows = table.counts.rows;
             table.counts = Counts { rows: table.counts.rows, ..Counts::default() };
         }
-    }
-}
-
-impl Last {
-    fn of(record: Record, proof: &'static str) -> Self {
-        let Record { resource, key, parent, raw, hash, .. } = record;
-        Self { resource, key, parent, hash, raw, proof }
     }
 }
 

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::model::{Lane, Reading, field_ids, table_columns};
 use crate::repository::fixtures::repository;
+use crate::resources;
 
 fn moment(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_780_000_000 + seconds, 0).expect("a valid time")
