@@ -168,15 +168,8 @@ async fn search(client: &Client, gid: &str) -> Result<String> {
 
 fn clock(client: &Client) -> Result<String> {
     let Some(offset) = client.statistics().clock_offset else { return Ok("Asana tells no time".to_owned()) };
-    let seconds = offset.num_seconds();
-    if seconds.abs() > 300 {
-        return Err(Error::new(
-            ErrorKind::Config,
-            format!("this machine's clock is {seconds} s off Asana's"),
-        )
-        .remedy("set the clock, for example by NTP"));
-    }
-    Ok(format!("within {} s of Asana's", seconds.abs().max(1)))
+    offset.judge()?;
+    Ok(format!("within {} s of Asana's", offset.within_seconds()))
 }
 
 /// Whether the store can be written and keeps what it was given; whose repository it is, if there is one.

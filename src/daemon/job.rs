@@ -200,9 +200,9 @@ async fn attempt(outside: &Outside, job: &Job<'_>, id: RunId, stop: &Cancellatio
         .map_err(|_| Error::new(ErrorKind::Bug, "somebody watches two jobs at once"))?;
     let opened = async {
         let store = outside.store(organization).await?;
-        Repository::open_or_create(store, &organization.gid, clock.now()).await
+        Ok((token, Repository::open_or_create(store, &organization.gid, clock.now()).await?))
     };
-    let repository = backup::unless_stopped(stop, opened).await?;
+    let (token, repository) = backup::unless_stopped(stop, opened).await?;
     let alone = alone::alone(&repository, wanted.holder.clone().or_else(|| config.run.holder.clone()))?;
     let run = backup::Run {
         client,
@@ -223,3 +223,5 @@ async fn attempt(outside: &Outside, job: &Job<'_>, id: RunId, stop: &Cancellatio
     };
     backup::run(run).await
 }
+        let token = backup::identify(&client).await?;
+        token,

@@ -378,6 +378,8 @@ fn one_organization_that_fails_or_is_taken_out_stops_no_other() {
             life.calls.send(Call::Reload).await.expect("it listens");
             life.go_by(MINUTE).await;
             assert_eq!(life.status().settings_error, None);
+        // Else no run would begin by a clock that Asana's proves wrong.
+        world.line.tell_no_time();
             assert_eq!(life.status().organizations.keys().collect::<Vec<_>>(), ["acme"]);
             life.calls.send(Call::BackUp).await.expect("it listens");
             life.go_by(MINUTE).await;

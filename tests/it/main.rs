@@ -3,6 +3,7 @@
 mod backfill;
 mod claims;
 mod compaction;
+mod clocks;
 mod copying;
 mod crashes;
 mod daemon;
