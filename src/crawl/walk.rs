@@ -522,7 +522,8 @@ pub(super) async fn tell(told: &mpsc::Sender<Told>, what: Told) -> Result<()> {
     told.send(what).await.map_err(|_| Error::new(ErrorKind::Cancelled, "nobody takes records any more"))
 }
 
-fn essential(operation: &str, refusal: &Refusal) -> Error {
+/// The error of a listing without which a backup would be worthless.
+pub(super) fn essential(operation: &str, refusal: &Refusal) -> Error {
     if let Some(error) = refusal.redirected() {
         return error.doing(format!("read {operation}"));
     }

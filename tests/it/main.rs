@@ -1,9 +1,10 @@
 //! Journeys: what users may rely on, told by the real program against a simulated Asana. One file per promise.
 
 mod backfill;
+mod checks;
 mod claims;
-mod compaction;
 mod clocks;
+mod compaction;
 mod copying;
 mod crashes;
 mod daemon;

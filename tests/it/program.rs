@@ -83,7 +83,7 @@ impl Served {
     }
 
     /// Asks the simulator's control API.
-    fn control(&self, method: &str, path: &str, body: &str) -> String {
+    pub(crate) fn control(&self, method: &str, path: &str, body: &str) -> String {
         let host = self.base_url.trim_start_matches("http://").split('/').next().expect("a host").to_owned();
         let mut stream = TcpStream::connect(&host).expect("the simulator listens");
         let length = body.len();
