@@ -333,6 +333,30 @@ fn a_config_file_is_found_in_the_users_usual_place_and_serves_several_organizati
 }
 
 #[test]
+fn a_place_that_is_typed_wins_over_the_organization_of_the_environment() {
+    let place = tempfile::tempdir().expect("a folder");
+    let config = place.path().join("config.toml");
+    let section = |name: &str| {
+        format!("[organizations.{name}]\ngid = '1'\nrepository = '{}'\n", place.path().join(name).display())
+    };
+    std::fs::write(&config, section("acme") + &section("umbrella")).expect("a config file");
+    let snapshots = |arguments: &[&str], code| {
+        let mut command = program();
+        command.env("ASANA_BACKUP_CONFIG", &config).env("ASANA_ORGANIZATION", "acme").args(arguments);
+        ends(&command.output().expect("it runs"), code)
+    };
+    // Neither has a repository: whose is asked for is what counts.
+    let of_umbrella = place.path().join("umbrella").display().to_string();
+    assert!(!snapshots(&["snapshots"], 10).contains(&of_umbrella));
+    for arguments in [["snapshots", "--organization-index", "1"], ["--organization-index", "1", "snapshots"]]
+    {
+        assert!(snapshots(&arguments, 10).contains(&of_umbrella));
+    }
+    let typed = ["snapshots", "--organization-index", "1", "--organization", "acme"];
+    assert!(snapshots(&typed, 2).contains("--organization-index"));
+}
+
+#[test]
 fn new_gaps_are_exit_3_once_and_accepted_ones_are_listed_with_whose_word_it_is_until_its_day_is_over() {
     let served = Served::start(&[]);
     let fault =
