@@ -416,6 +416,7 @@ fn new_gaps_are_exit_3_once_and_accepted_ones_are_listed_with_whose_word_it_is_u
     assert_eq!((&run["complete"], &run["new_gaps"]), (&Value::from(true), &Value::from(0)));
     let gap = json(&served.run(&["gaps", "--output", "json"]));
     assert_eq!(gap["accepted"]["reason"], "it is private");
+    assert_eq!([&gap["name"], &gap["organization"]], [&served.organization; 2]);
     assert!(gap["accepted"]["by"].as_str().is_some_and(|by| by.contains('@')), "{gap}");
     assert!(ends(&served.run(&["gaps"]), 0).contains("it is private"));
     served.control("DELETE", "faults", "");
