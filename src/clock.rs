@@ -1,13 +1,19 @@
 //! The only reader of wall time.
 //!
 //! Rule: wall time is read at a run's start, at each answer and at the commit, and passed down. A run goes by one clock
-//! that was anchored at its start, so that whoever sets the machine's meanwhile turns none of its moments around. Waiting
-//! uses tokio time. A clock made by [`Clock::simulated`] follows tokio time, so a paused runtime decides what "now" is.
+//! that was anchored at its start, so that whoever sets the machine's meanwhile turns none of its moments around. How far
+//! it is off is judged here alone ([`Offset`]), before a run writes anything. Waiting uses tokio time. A clock made by
+//! [`Clock::simulated`] follows tokio time, so a paused runtime decides what "now" is.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Duration, Utc};
 use tokio::time::Instant;
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// How far a clock may be off. What a run notes and commits by is worth nothing beyond that.
+pub const FAR_OFF: Duration = Duration::minutes(5);
 
 /// Tells the time, to the microsecond: what the repository's columns hold.
 #[derive(Clone, Debug)]
@@ -72,6 +78,43 @@ impl Clock {
     }
 }
 
+/// How far this clock is ahead of another: at least, and at most. More is not known, since the other tells whole seconds, and
+/// its answer takes time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Offset {
+    least: Duration,
+    most: Duration,
+}
+
+impl Offset {
+    /// Of a clock that showed the second `date` at some moment between `began_at` and `seen_at` of this one.
+    #[must_use]
+    pub fn of(date: DateTime<Utc>, began_at: DateTime<Utc>, seen_at: DateTime<Utc>) -> Self {
+        Self { least: began_at - date - Duration::seconds(1), most: seen_at - date }
+    }
+
+    /// The seconds within which the two clocks agree.
+    #[must_use]
+    pub fn within_seconds(self) -> i64 {
+        let most = self.least.abs().max(self.most.abs());
+        (most + Duration::milliseconds(999)).num_seconds().max(1)
+    }
+
+    /// Refuses a clock that is far off Asana's, whatever time the answer took.
+    pub fn judge(self) -> Result<()> {
+        let (far, whose) = if self.least > FAR_OFF {
+            (self.least, "ahead of")
+        } else if self.most < -FAR_OFF {
+            (-self.most, "behind")
+        } else {
+            return Ok(());
+        };
+        let seconds = far.num_seconds();
+        let what = format!("this machine's clock is at least {seconds} s {whose} Asana's");
+        Err(Error::new(ErrorKind::Config, what).remedy("set the clock, for example by NTP"))
+    }
+}
+
 #[expect(clippy::disallowed_methods, reason = "this is the one place")]
 fn wall() -> DateTime<Utc> {
     DateTime::from(std::time::SystemTime::now())
@@ -105,6 +148,30 @@ mod tests {
         tokio::time::advance(std::time::Duration::from_secs(30)).await;
         assert_eq!(anchored.now(), epoch + Duration::seconds(30));
         assert_eq!(clock.anchored().now(), clock.now());
+    }
+
+    /// What is said of a clock that is `ahead` of one which tells whole seconds, where an answer takes `takes`, and that
+    /// time is told at its beginning or at its end.
+    fn judged(ahead: Duration, takes: Duration, told_at_its_end: bool) -> bool {
+        let began = DateTime::from_timestamp_millis(1_780_000_000_900).expect("a valid time");
+        let told = if told_at_its_end { began + takes } else { began } - ahead;
+        let date = DateTime::from_timestamp(told.timestamp(), 0).expect("a valid time");
+        Offset::of(date, began, began + takes).judge().is_ok()
+    }
+
+    #[test]
+    fn a_clock_far_off_is_refused_and_neither_a_slow_answer_nor_a_broken_second_counts_as_one() {
+        let (second, fast) = (Duration::seconds(1), Duration::milliseconds(20));
+        for slow in [fast, Duration::seconds(59), Duration::minutes(20)] {
+            for at_its_end in [false, true] {
+                for ahead in [-FAR_OFF, -second, Duration::zero(), second, FAR_OFF] {
+                    assert!(judged(ahead, slow, at_its_end), "{ahead} in {slow}");
+                }
+            }
+        }
+        for ahead in [FAR_OFF + second * 2, -FAR_OFF - second * 2, Duration::days(400)] {
+            assert!(!judged(ahead, fast, true) && !judged(ahead, fast, false), "{ahead}");
+        }
     }
 
     #[test]

@@ -20,6 +20,7 @@ use crate::asana::client::Inner;
 use crate::asana::http::{Ask, Decode, date};
 use crate::asana::network::{AnswerBody, Get};
 use crate::asana::token::Bearer;
+use crate::clock::Offset;
 
 /// An answer to its last byte.
 #[derive(Debug)]
@@ -97,10 +98,8 @@ pub(super) async fn exchange(inner: &Inner, ask: &Ask<'_>, bearer: &Bearer) -> R
     *books.by_operation_and_status.entry((ask.operation, status)).or_default() += 1;
     let (status, headers, body) = outcome?;
     books.bytes += body.len() as u64;
-    // The middle of the exchange is the best guess of when Asana looked at its clock.
-    let middle = began_at + (seen_at - began_at) / 2;
     if let Some(date) = date(&headers) {
-        books.clock_offset = Some(chrono::Duration::seconds((middle - date).num_seconds()));
+        books.clock_offset = Some(Offset::of(date, began_at, seen_at));
     }
     Ok(Whole { status, headers, body, token: bearer.number, began_at, seen_at })
 }

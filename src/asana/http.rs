@@ -325,7 +325,8 @@ impl Course<'_> {
     fn spent<T>(&self, refusal: Refusal) -> Step<T> {
         self.inner.books.open().unreadable_in_a_row += 1;
         let (status, attempt) = (refusal.status, self.failed + self.throttled);
-        warn!(operation = self.ask.operation, path = self.ask.path, status, attempt, "gave up asking");
+        // Whoever asked says what became of it: a gap, or the end of a run.
+        debug!(operation = self.ask.operation, path = self.ask.path, status, attempt, "gave up asking");
         Step::Done(Reply::Refused(refusal))
     }
 

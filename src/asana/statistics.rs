@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::clock::Offset;
+
 /// What a client has done so far.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {
@@ -25,8 +27,8 @@ pub struct Statistics {
     /// Objects in a row, up to now, of which nothing could be read although asked again and again. One is a bad
     /// object; many mean that the service is down.
     pub unreadable_in_a_row: u64,
-    /// How far the local clock is ahead of Asana's, to the second, as the last answer had it.
-    pub clock_offset: Option<chrono::Duration>,
+    /// How far the local clock is ahead of Asana's, as the last answer that told a time had it.
+    pub clock_offset: Option<Offset>,
 }
 
 impl Statistics {

@@ -17,7 +17,7 @@ use crate::backup::planning::facts;
 use crate::backup::stage::Stage;
 use crate::backup::tenure::{self, Tenure};
 use crate::backup::work::{Beginning, Work};
-use crate::backup::{Outcome, Run, backfill, identity, removal, stopped, unless_stopped};
+use crate::backup::{Outcome, Run, backfill, removal, stopped, unless_stopped};
 use crate::crawl::plan::{Facts, Source, plan};
 use crate::crawl::{Ask, Cursor, Phase, Reach, Scope, Step, Unit, Walk, Why};
 use crate::error::{Error, ErrorKind, Result};
@@ -61,7 +61,7 @@ async fn begin<'a>(run: &'a Run, scratch: &Path) -> Result<(Work<'a>, Tenure, Te
         // A clock that is off is better known now than when everything was read.
         commit_time(run.clock.now(), Some(&base.snapshot))?;
     }
-    let token = identity::of(&run.client).await?;
+    let token = run.token.clone();
     backfill::admit(run, base.as_ref(), &token).await?;
     let filters = Hash::of(run.filters.tables.join(",").as_bytes());
     let terms = Terms::new(filters, resources::VERSION, &token.gid, run.walk.clone());

@@ -40,11 +40,12 @@ use crate::clock::Clock;
 use crate::config::Filters;
 use crate::crawl::Plan;
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Counts, Gap, Proof, RunId, SnapshotNumber};
+use crate::model::{Counts, Gap, Proof, RunId, SnapshotNumber, TokenIdentity};
 use crate::repository::Repository;
 use crate::telemetry::Progress;
 
 pub use accept::{Accept, accept};
+pub use identity::identify;
 pub use tenure::{PATIENCE, sign_of_life};
 pub use walk::Walk;
 
@@ -53,6 +54,8 @@ pub use walk::Walk;
 pub struct Run {
     /// Asks Asana.
     pub client: Client,
+    /// Who it asks for, as [`identify`] found out before the repository was opened.
+    pub token: TokenIdentity,
     /// Tells the time.
     pub clock: Clock,
     /// Where the copy lives.
@@ -132,10 +135,7 @@ pub struct TableOutcome {
 }
 
 /// Does `work` unless somebody asks to stop: then it ends where it is, and so must be what a kill may end too.
-pub(crate) async fn unless_stopped<T>(
-    stop: &CancellationToken,
-    work: impl Future<Output = Result<T>>,
-) -> Result<T> {
+pub async fn unless_stopped<T>(stop: &CancellationToken, work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::select! {
         biased;
         () = stop.cancelled() => Err(stopped()),

@@ -1,9 +1,11 @@
 //! What a person types.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
 use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
-use clap::{Parser, Subcommand, ValueEnum};
+use clap::parser::ValueSource;
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::backup::Walk;
 use crate::config::Overrides;
@@ -25,8 +27,9 @@ pub(super) struct Arguments {
     #[arg(long, global = true, env = "ASANA_ORGANIZATION", value_name = "NAME")]
     pub(super) organization: Option<String>,
 
-    /// The organization by its place in the config file's names, sorted, from 0: for jobs that share a file out
-    #[arg(long, global = true, value_name = "INDEX", conflicts_with = "organization")]
+    /// The organization by its place in the config file's names, sorted, from 0: for jobs that share a file out; counts
+    /// instead of `ASANA_ORGANIZATION`
+    #[arg(long, global = true, value_name = "INDEX")]
     pub(super) organization_index: Option<usize>,
 
     /// Where the backup lives: a folder, file:// or s3://bucket/prefix
@@ -292,6 +295,22 @@ impl Command {
 }
 
 impl Arguments {
+    /// Reads what was typed, and what the environment says where nothing was.
+    pub(super) fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut command = Self::command();
+        let matches = command.try_get_matches_from_mut(words)?;
+        let mut arguments = Self::from_arg_matches(&matches).map_err(|error| error.format(&mut command))?;
+        if arguments.organization_index.is_some() && arguments.organization.is_some() {
+            if matches.value_source("organization") == Some(ValueSource::CommandLine) {
+                let both =
+                    "--organization and --organization-index name one organization each: give one of them";
+                return Err(command.error(clap::error::ErrorKind::ArgumentConflict, both));
+            }
+            arguments.organization = None;
+        }
+        Ok(arguments)
+    }
+
     /// What was typed, or set in the environment, over the config file.
     pub(super) fn overrides(&self) -> Overrides {
         Overrides {
@@ -310,15 +329,13 @@ impl Arguments {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
-
     use super::*;
 
     #[test]
     fn only_what_writes_gets_time_when_it_is_stopped() {
         let lays_down = |line: &str| {
             let words = std::iter::once("asana-backup").chain(line.split(' '));
-            Arguments::try_parse_from(words).expect("a command").command.stopping().lays_down
+            Arguments::read(words.map(OsString::from)).expect("a command").command.stopping().lays_down
         };
         for line in ["run", "backfill --all", "daemon", "gaps accept --reason it"] {
             assert!(lays_down(line), "{line}");

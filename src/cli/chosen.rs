@@ -42,7 +42,9 @@ pub(super) fn one_only(count: usize, what: &str) -> Result<()> {
 
 /// Whether these are the settings of a file: a repository alone, named by hand, has none.
 fn has_settings(arguments: &Arguments) -> bool {
-    arguments.repository.is_none() || arguments.organization.is_some()
+    arguments.repository.is_none()
+        || arguments.organization.is_some()
+        || arguments.organization_index.is_some()
 }
 
 /// The schedule of an organization of the settings; of one that they do not name, the usual one.

@@ -1,6 +1,7 @@
 //! The verb `gaps`: what could not be read, and accepting it.
 
 use chrono::{NaiveTime, TimeDelta};
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::backup::{self, Accept, unless_stopped};
@@ -21,18 +22,34 @@ pub(super) async fn gaps(
     if matches!(command, Some(GapsCommand::Accept(_))) {
         chosen::one_only(chosen::repositories(arguments)?.len(), "gaps")?;
     }
-    chosen::each(arguments, async |_, url, settings| {
+    chosen::each(arguments, async |name, url, settings| {
         let repository = unless_stopped(stop, open::repository(url, settings)).await?;
         match command {
-            None => list(arguments, &repository, url).await,
-            Some(GapsCommand::Accept(wanted)) => accept(arguments, &repository, wanted).await,
+            None => list(arguments, name, &repository, url).await,
+            Some(GapsCommand::Accept(wanted)) => accept(arguments, name, &repository, wanted).await,
         }
     })
     .await?;
     Ok(0)
 }
 
-async fn list(arguments: &Arguments, repository: &Repository, url: &str) -> Result<()> {
+/// A gap, and whose it is.
+#[derive(Serialize)]
+struct Line<'a> {
+    /// The organization's name, or the repository's URL.
+    name: &'a str,
+    /// Its gid.
+    organization: &'a str,
+    #[serde(flatten)]
+    gap: &'a Gap,
+}
+
+fn lines(name: &str, repository: &Repository, gaps: &[Gap]) -> Result<()> {
+    let organization = repository.organization();
+    gaps.iter().try_for_each(|gap| show::json(&Line { name, organization, gap }))
+}
+
+async fn list(arguments: &Arguments, name: &str, repository: &Repository, url: &str) -> Result<()> {
     let Some(latest) = repository.latest().await? else {
         if !arguments.json() {
             show::line(format!("{url} has no snapshot yet"));
@@ -41,7 +58,7 @@ async fn list(arguments: &Arguments, repository: &Repository, url: &str) -> Resu
     };
     let gaps: Vec<Gap> = repository.list(latest.snapshot.gaps).await?;
     if arguments.json() {
-        return gaps.iter().try_for_each(show::json);
+        return lines(name, repository, &gaps);
     }
     if gaps.is_empty() {
         show::line(format!("snapshot {} has no gap", latest.snapshot.number));
@@ -51,7 +68,12 @@ async fn list(arguments: &Arguments, repository: &Repository, url: &str) -> Resu
     Ok(())
 }
 
-async fn accept(arguments: &Arguments, repository: &Repository, wanted: &AcceptArguments) -> Result<()> {
+async fn accept(
+    arguments: &Arguments,
+    name: &str,
+    repository: &Repository,
+    wanted: &AcceptArguments,
+) -> Result<()> {
     let clock = Clock::wall();
     let alone = alone::alone(repository, None)?;
     // The day itself still counts.
@@ -66,7 +88,7 @@ async fn accept(arguments: &Arguments, repository: &Repository, wanted: &AcceptA
     let id = RunId(ulid::Ulid::generate());
     let (number, accepted) = backup::accept(repository, &clock, id, &word).await?;
     if arguments.json() {
-        return accepted.iter().try_for_each(show::json);
+        return lines(name, repository, &accepted);
     }
     show::line(show::gaps(&accepted));
     show::line(format!("\naccepted {} gaps, in snapshot {number}", accepted.len()));

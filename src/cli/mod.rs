@@ -18,7 +18,6 @@ mod verbs;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -33,7 +32,7 @@ const GRACE: Duration = Duration::from_secs(5);
 #[must_use]
 pub fn main() -> ExitCode {
     let kept = process::keep_to_itself();
-    let arguments = Arguments::parse();
+    let arguments = Arguments::read(std::env::args_os()).unwrap_or_else(|error| error.exit());
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(cause) => {
@@ -48,12 +47,12 @@ pub fn main() -> ExitCode {
         tracing::warn!(%error, "others may read this process's memory");
     }
     let code = runtime.block_on(async {
-        let stop = CancellationToken::new();
+        let (stop, stopped) = (CancellationToken::new(), stopped());
         let mut work = std::pin::pin!(dispatch(&arguments, &metrics, &stop));
         let code = tokio::select! {
             biased;
             done = &mut work => return ended(done),
-            code = stopped() => code,
+            code = stopped => code,
         };
         // For a server that is the usual end.
         let code = if arguments.command.serves() { 0 } else { code };
@@ -105,12 +104,16 @@ async fn dispatch(arguments: &Arguments, metrics: &Metrics, stop: &CancellationT
     }
 }
 
-/// Waits for a person or the system to ask for an end: 130 for SIGINT, 143 for SIGTERM.
-async fn stopped() -> u8 {
+/// Waits for a person or the system to ask for an end: 130 for SIGINT, 143 for SIGTERM. It listens before it is waited for:
+/// the work may have begun by then.
+fn stopped() -> impl Future<Output = u8> {
     use tokio::signal::unix::{SignalKind, signal};
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else { return std::future::pending().await };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => 130,
-        _ = terminate.recv() => 143,
+    let asked = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()));
+    async move {
+        let (Ok(mut interrupt), Ok(mut terminate)) = asked else { return std::future::pending().await };
+        tokio::select! {
+            _ = interrupt.recv() => 130,
+            _ = terminate.recv() => 143,
+        }
     }
 }

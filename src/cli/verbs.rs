@@ -69,6 +69,7 @@ pub(super) async fn back_up(
         walk: walk.clone(),
         accept_deletions: how.accept_deletions,
         planned: how.explain.then_some(planned),
+        failing: None,
     };
     let watch = Watch::default();
     let job = Job { name, organization, config, wanted: &wanted, watch: &watch };

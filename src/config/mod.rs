@@ -237,15 +237,12 @@ impl Config {
         Ok(config)
     }
 
-    /// The settings of `explicit`, else of the first file that exists of the usual places, else the defaults.
+    /// The settings of `explicit`, else of the first of the usual places that has some, else the defaults.
     pub fn find(explicit: Option<&Path>) -> Result<Self> {
-        if let Some(path) = explicit {
-            return Self::read(path);
+        match explicit {
+            Some(path) => Self::read(path),
+            None => Self::first(&usual_places()),
         }
-        usual_places()
-            .iter()
-            .find(|path| path.exists())
-            .map_or_else(|| Ok(Self::default()), |path| Self::read(path))
     }
 
     /// The organizations to work on: the one that `overrides` name, or all of the file's.

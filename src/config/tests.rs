@@ -154,6 +154,20 @@ fn an_organization_may_have_a_file_of_its_own() {
 }
 
 #[test]
+fn a_folder_of_organizations_is_enough_in_a_usual_place_and_the_first_place_that_has_settings_counts() {
+    let acme = ("conf.d/acme.toml", "[organizations.acme]\ngid = '1'\nrepository = 'r'");
+    let (_kept, alone) = folder(&[acme]);
+    let (_other, whole) = folder(&[("config.toml", "[pace]\nin_flight = 7")]);
+    let nowhere = PathBuf::from("/nonexistent/asana-backup/config.toml");
+    let config = Config::first(&[nowhere.clone(), alone.clone(), whole.clone()]).expect("valid");
+    assert_eq!((config.organizations.len(), &config.pace), (1, &Pace::default()));
+    assert_eq!(Config::first(&[whole, alone.clone()]).expect("valid").pace.in_flight.get(), 7);
+    assert_eq!(Config::first(&[nowhere]).expect("none"), Config::default());
+    // A file that somebody names is there, or it is a mistake.
+    assert_eq!(Config::read(&alone).expect_err("no file").kind(), ErrorKind::Config);
+}
+
+#[test]
 fn a_name_that_two_files_give_is_refused_and_both_are_named() {
     let section = "[organizations.a]\ngid = '1'\nrepository = 'r'";
     let (_kept, path) = folder(&[("config.toml", section), ("conf.d/other.toml", section)]);

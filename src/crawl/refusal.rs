@@ -86,7 +86,8 @@ impl Walk {
     }
 }
 
-fn essential(operation: &str, refusal: &Refusal) -> Error {
+/// The error of a listing without which a backup would be worthless.
+pub(super) fn essential(operation: &str, refusal: &Refusal) -> Error {
     if let Some(error) = refusal.redirected() {
         return error.doing(format!("read {operation}"));
     }

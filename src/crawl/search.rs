@@ -83,6 +83,14 @@ impl Walk {
         Ok(self.ask_search(tasks, along, Some(now), told).await?.is_some())
     }
 
+    /// The same where nobody is told: `allowed`, or why the search is of no use.
+    pub(super) async fn probe_search(&self) -> Result<String> {
+        // Room for all that one question tells.
+        let (told, _kept) = mpsc::channel(8);
+        self.may_search(&told).await?;
+        Ok(self.findings().probes.remove("search").unwrap_or_default())
+    }
+
     /// Moves along to the end; says whether the search was allowed all the way.
     async fn search(
         &self,

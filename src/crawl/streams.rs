@@ -16,7 +16,7 @@ use crate::asana::{Heard, Refusal};
 use crate::crawl::heard::Questions;
 use crate::crawl::told::{Step, StreamAnswer, Told};
 use crate::crawl::walk::tell;
-use crate::crawl::{Unit, Walk};
+use crate::crawl::{Probe, Unit, Walk};
 use crate::error::{Error, ErrorKind, Result};
 
 /// How long a walk goes on without listening. Asana drops a token after a day, sooner under load.
@@ -118,6 +118,12 @@ impl Walk {
     #[must_use]
     pub fn streams(&self) -> Vec<Box<str>> {
         self.state().streams.open.clone()
+    }
+
+    /// Whether the token may listen to a stream: asks for a first token, which nobody uses.
+    pub(super) async fn may_hear(&self, stream: &str) -> Result<Probe> {
+        let (_, answer) = self.clone().ask_stream(stream.into()).await?;
+        Ok(answer.map_or_else(Probe::Refused, |_| Probe::Allowed))
     }
 
     /// Asks each of `streams` until it has no more to say. Says which told of something, or how it was refused.

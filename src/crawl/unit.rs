@@ -183,6 +183,23 @@ impl Unit {
         (units, none)
     }
 
+    /// The fields of a record of `resource` that the paths of listings below it are filled from.
+    pub(super) fn fields_of_paths_below(resource: &Resource) -> Vec<&'static str> {
+        let all = resources::ALL.iter().flat_map(|below| below.listings);
+        let below = all.filter(|listing| listing.below == Below::Table(resource.table));
+        below.filter_map(|listing| placeholder(listing.path)).collect()
+    }
+
+    /// Whether it asks by this listing.
+    pub(super) fn lists_by(&self, listing: &Listing) -> bool {
+        matches!(self.ask, Ask::Listing(own) if std::ptr::eq(own, listing))
+    }
+
+    /// Whether it is answered in pages.
+    pub(super) fn is_paged(&self) -> bool {
+        matches!(self.ask, Ask::Listing(listing) if listing.paged)
+    }
+
     /// Whether a record of this key can be the answer: one that was asked for by itself is that one and no other.
     #[must_use]
     pub fn is_answered_by(&self, key: &str) -> bool {

@@ -7,6 +7,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -48,6 +49,20 @@ pub struct Wanted {
     pub accept_deletions: bool,
     /// Is told the plan, once there is one.
     pub planned: Option<mpsc::UnboundedSender<Plan>>,
+    /// How the attempts before this one failed, if they did.
+    pub failing: Option<Failing>,
+}
+
+/// Attempts that failed alike, one after the other: of an outage the log has a line where it begins and one where it is
+/// over, however many ticks it lasts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failing {
+    /// The exit code of each.
+    pub exit_code: u8,
+    /// When the first began.
+    pub since: DateTime<Utc>,
+    /// How many there were.
+    pub attempts: u32,
 }
 
 /// How far a job is, for whoever looks at it while it works. Clones look at the same job.
@@ -107,7 +122,7 @@ pub async fn back_up(outside: &Outside, job: Job<'_>, stop: &CancellationToken) 
         begins(&job);
         let told = tell::begins(outside, &job, id);
         let done = attempt(outside, &job, id, stop).await;
-        ends(&done);
+        ends(&done, job.wanted.failing);
         tell::ends(told, &done, outside.clock().now()).await;
         done
     };
@@ -153,21 +168,30 @@ pub async fn verify(
 
 /// The one place where a job begins.
 fn begins(job: &Job<'_>) {
-    tracing::info!(gid = job.organization.gid, "backup begins");
+    let gid = &job.organization.gid;
+    match job.wanted.failing {
+        None => tracing::info!(gid, "backup begins"),
+        Some(_) => tracing::debug!(gid, "backup begins"),
+    }
 }
 
 /// The one place where a job ends, however it does. The error is logged here, and nowhere else.
-fn ends(done: &Result<Outcome>) {
+fn ends(done: &Result<Outcome>, failing: Option<Failing>) {
     let code = exit_code(done);
     match done {
         Ok(outcome) => tracing::info!(
             exit_code = code,
+            failed_since = failing.map(|failing| tracing::field::display(failing.since)),
+            failed_attempts = failing.map(|failing| failing.attempts),
             snapshot = %outcome.snapshot,
             complete = outcome.complete,
             gaps = outcome.gaps.len(),
             new_gaps = outcome.new_gaps,
             "backup ends"
         ),
+        Err(error) if failing.is_some_and(|failing| failing.exit_code == code) => {
+            tracing::debug!(exit_code = code, %error, "backup fails still");
+        }
         // Nobody has to act: it was asked for, or another run is at work.
         Err(error) if matches!(error.kind(), ErrorKind::Cancelled | ErrorKind::Conflict) => {
             tracing::warn!(exit_code = code, %error, "backup ends without a snapshot");
@@ -199,13 +223,15 @@ async fn attempt(outside: &Outside, job: &Job<'_>, id: RunId, stop: &Cancellatio
         .set(client.clone())
         .map_err(|_| Error::new(ErrorKind::Bug, "somebody watches two jobs at once"))?;
     let opened = async {
+        let token = backup::identify(&client).await?;
         let store = outside.store(organization).await?;
-        Repository::open_or_create(store, &organization.gid, clock.now()).await
+        Ok((token, Repository::open_or_create(store, &organization.gid, clock.now()).await?))
     };
-    let repository = backup::unless_stopped(stop, opened).await?;
+    let (token, repository) = backup::unless_stopped(stop, opened).await?;
     let alone = alone::alone(&repository, wanted.holder.clone().or_else(|| config.run.holder.clone()))?;
     let run = backup::Run {
         client,
+        token,
         clock,
         repository,
         filters: organization.filters.clone(),

@@ -20,7 +20,7 @@ mod trial;
 mod wake;
 
 pub(crate) use agenda::{leading, upcoming};
-pub use job::{Job, Wanted, Watch, back_up};
+pub use job::{Failing, Job, Wanted, Watch, back_up};
 pub use last::Last;
 pub use notify::Notify;
 pub use open::Outside;

@@ -25,7 +25,7 @@ use crate::daemon::state::State;
 use crate::daemon::status::{Board, Ended, Running};
 use crate::daemon::trial::Tried;
 use crate::daemon::wake::Call;
-use crate::daemon::{Outside, Watch, tell, trial};
+use crate::daemon::{Outside, Wanted, Watch, tell, trial};
 use crate::error::{Error, Result};
 
 /// How often the loop turns although nobody calls: a wall clock that is set back wakes nobody.
@@ -260,7 +260,7 @@ impl Turn {
             outside: self.daemon.outside.clone(),
             config: Arc::clone(&self.config),
             organization: Arc::clone(&agenda.organization),
-            wanted: jobs::wanted(due.kind, agenda.backups_walk(now)),
+            wanted: Wanted { failing: agenda.failing(), ..jobs::wanted(due.kind, agenda.backups_walk(now)) },
             is_known: agenda.last().is_some(),
         };
         agenda.begin(Running::new(id, due.kind, now, watch.clone()));

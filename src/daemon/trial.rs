@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::asana::Answer;
+use crate::backup;
 use crate::config::{Config, Organization};
 use crate::daemon::Outside;
 use crate::daemon::last::Last;
@@ -36,13 +36,11 @@ pub(super) async fn all(
     Tried { name, organization, token, last }
 }
 
-/// Asks who the token is.
+/// Asks who the token is, and whether the clock is right.
 async fn token(outside: &Outside, config: &Config, organization: &Organization) -> Result<()> {
     patiently(async {
-        match outside.client(config, organization, outside.clock())?.get("getUser", "/users/me", &[]).await? {
-            Answer::Found(_) => Ok(()),
-            Answer::Refused(refusal) => Err(refusal.of_token()),
-        }
+        let client = outside.client(config, organization, outside.clock())?;
+        backup::identify(&client).await.map(|_| ())
     })
     .await
 }

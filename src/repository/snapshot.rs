@@ -10,6 +10,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::clock::FAR_OFF;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Hash, Snapshot, SnapshotNumber};
 use crate::repository::Repository;
@@ -18,8 +19,6 @@ use crate::repository::keys::{Key, SNAPSHOTS};
 
 /// How long a snapshot file may get: long lists go into objects of their own.
 const SNAPSHOT_BYTES: usize = 1 << 20;
-/// How far a previous commit may lie in the future before the clock is called wrong: as far as Iceberg tolerates.
-const CLOCK_OFF: TimeDelta = TimeDelta::minutes(1);
 /// zstd's own default: lists are small, and JSON shrinks well at any level.
 const ZSTD_LEVEL: i32 = 3;
 
@@ -35,7 +34,7 @@ pub struct Committed {
 /// The time to commit at: now, and later than the previous snapshot.
 pub fn commit_time(now: DateTime<Utc>, previous: Option<&Snapshot>) -> Result<DateTime<Utc>> {
     let Some(previous) = previous else { return Ok(now) };
-    if previous.committed_at > now + CLOCK_OFF {
+    if previous.committed_at > now + FAR_OFF {
         return Err(Error::new(
             ErrorKind::Config,
             format!(
@@ -293,6 +292,8 @@ mod tests {
         assert_eq!(at(moment(20), &previous), moment(20));
         assert_eq!(at(moment(10), &previous), moment(10) + TimeDelta::milliseconds(1));
         assert_eq!(at(moment(5), &previous), moment(10) + TimeDelta::milliseconds(1));
+        previous.committed_at = moment(300);
+        assert_eq!(at(moment(0), &previous), moment(300) + TimeDelta::milliseconds(1));
         previous.committed_at = moment(301);
         let error = commit_time(moment(0), Some(&previous)).expect_err("far off");
         assert_eq!(error.kind(), ErrorKind::Config);

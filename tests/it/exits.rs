@@ -49,6 +49,21 @@ fn the_readme_has_the_table_that_the_program_prints() {
 }
 
 #[test]
+fn every_exit_code_has_an_entry_in_the_runbook_and_there_is_none_of_another() {
+    let runbook = shipped("docs/operations.md");
+    let entries = runbook.lines().filter_map(|line| line.strip_prefix("### exit "));
+    let told: Vec<Vec<u8>> =
+        entries.map(|codes| codes.split(", ").map(|code| code.parse().expect("a code")).collect()).collect();
+    assert_eq!(told, EXITS.iter().map(|exit| exit.codes.to_vec()).collect::<Vec<_>>());
+    // An entry says something.
+    for section in runbook.split("\n### exit ").skip(1) {
+        let text =
+            section.split_once('\n').map_or("", |(_, text)| text).split("\n#").next().unwrap_or_default();
+        assert!(text.trim().len() > 50, "exit {section}");
+    }
+}
+
+#[test]
 fn systemd_counts_new_gaps_and_a_stop_as_success_and_tries_nothing_again_that_lasts() {
     let stopped = codes(|exit| exit.kind == Some(ErrorKind::Cancelled));
     let success = [vec![NEW_GAPS], stopped.clone()].concat();

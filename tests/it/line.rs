@@ -53,6 +53,8 @@ struct State {
     deeds: Vec<(Sign, Deed)>,
     /// What becomes of the text of an answer to such requests.
     alters: Option<(Matches, Alters)>,
+    /// Whether answers say when they were given.
+    tells_time: bool,
 }
 
 impl std::fmt::Debug for State {
@@ -73,6 +75,7 @@ impl Line {
             trace: Vec::new(),
             deeds: Vec::new(),
             alters: None,
+            tells_time: true,
         };
         Self { simulator, power, state: Arc::new(Mutex::new(state)) }
     }
@@ -116,6 +119,11 @@ impl Line {
         self.state().alters = None;
     }
 
+    /// From now on no answer says when it was given, so that nobody can tell whose clock is wrong.
+    pub(crate) fn tell_no_time(&self) {
+        self.state().tells_time = false;
+    }
+
     /// Requests that came while Asana asked for patience.
     pub(crate) fn impatient(&self) -> Vec<String> {
         self.state().impatient.clone()
@@ -152,7 +160,10 @@ impl Line {
         if let Some(deed) = deed {
             deed();
         }
-        let Ok(response) = self.simulator.router().oneshot(request).await;
+        let Ok(mut response) = self.simulator.router().oneshot(request).await;
+        if !self.state().tells_time {
+            response.headers_mut().remove(http::header::DATE);
+        }
         self.power.took_effect(call).await;
         self.arrives(&target, &response);
         let response = response.map(|body| body.map_err(BoxError::from).boxed_unsync());

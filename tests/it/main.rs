@@ -1,7 +1,9 @@
 //! Journeys: what users may rely on, told by the real program against a simulated Asana. One file per promise.
 
 mod backfill;
+mod checks;
 mod claims;
+mod clocks;
 mod compaction;
 mod copying;
 mod crashes;

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
+use asana_backup::process;
 use serde_json::Value;
 
 pub(crate) const TOKEN: &str = "canary-token-that-nobody-may-see";
@@ -83,7 +84,7 @@ impl Served {
     }
 
     /// Asks the simulator's control API.
-    fn control(&self, method: &str, path: &str, body: &str) -> String {
+    pub(crate) fn control(&self, method: &str, path: &str, body: &str) -> String {
         let host = self.base_url.trim_start_matches("http://").split('/').next().expect("a host").to_owned();
         let mut stream = TcpStream::connect(&host).expect("the simulator listens");
         let length = body.len();
@@ -357,6 +358,68 @@ fn a_config_file_is_found_in_the_users_usual_place_and_serves_several_organizati
 }
 
 #[test]
+fn a_place_that_is_typed_wins_over_the_organization_of_the_environment() {
+    let place = tempfile::tempdir().expect("a folder");
+    let config = place.path().join("config.toml");
+    let section = |name: &str| {
+        format!("[organizations.{name}]\ngid = '1'\nrepository = '{}'\n", place.path().join(name).display())
+    };
+    std::fs::write(&config, section("acme") + &section("umbrella")).expect("a config file");
+    let snapshots = |arguments: &[&str], code| {
+        let mut command = program();
+        command.env("ASANA_BACKUP_CONFIG", &config).env("ASANA_ORGANIZATION", "acme").args(arguments);
+        ends(&command.output().expect("it runs"), code)
+    };
+    // Neither has a repository: whose is asked for is what counts.
+    let of_umbrella = place.path().join("umbrella").display().to_string();
+    assert!(!snapshots(&["snapshots"], 10).contains(&of_umbrella));
+    for arguments in [["snapshots", "--organization-index", "1"], ["--organization-index", "1", "snapshots"]]
+    {
+        assert!(snapshots(&arguments, 10).contains(&of_umbrella));
+    }
+    let typed = ["snapshots", "--organization-index", "1", "--organization", "acme"];
+    assert!(snapshots(&typed, 2).contains("--organization-index"));
+}
+
+#[test]
+fn settings_that_may_not_be_read_are_not_taken_for_none() {
+    const NOBODY: u32 = 65_534;
+    // Root may read everything.
+    let user = (process::user() == 0).then_some(NOBODY);
+    let home = tempfile::tempdir().expect("a folder");
+    let own = home.path().join(".config/asana-backup");
+    std::fs::create_dir_all(own.join("conf.d")).expect("a folder");
+    let section =
+        format!("[organizations.acme]\ngid = '1'\nrepository = '{}'\n", home.path().join("acme").display());
+    std::fs::write(own.join("config.toml"), "").expect("a file");
+    std::fs::write(own.join("conf.d/acme.toml"), section).expect("a file");
+    let set = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("it is ours");
+    };
+    let snapshots = |closed: Option<&Path>| {
+        let mut command = program();
+        command.arg("snapshots").env("HOME", home.path());
+        if let Some(user) = user {
+            command.uid(user).gid(user);
+        }
+        closed.into_iter().for_each(|path| set(path, 0));
+        let said = ends(&command.output().expect("it runs"), 10);
+        closed.into_iter().for_each(|path| set(path, if path.is_dir() { 0o755 } else { 0o644 }));
+        said
+    };
+    set(home.path(), 0o755);
+    assert!(snapshots(None).contains("acme"), "readable settings are read");
+    for closed in [own.clone(), own.join("config.toml"), own.join("conf.d"), own.join("conf.d/acme.toml")] {
+        let said = snapshots(Some(&closed));
+        let named = said.contains(&closed.display().to_string()) && said.contains("Permission denied");
+        assert!(named && said.contains("let this user read"), "{said}");
+    }
+    // Settings that a closed home may have, and settings of elsewhere, are both possible: it is only said.
+    let said = snapshots(Some(&home.path().join(".config")));
+    assert!(said.contains("no organization is named") && said.contains("cannot be seen"), "{said}");
+}
+
+#[test]
 fn new_gaps_are_exit_3_once_and_accepted_ones_are_listed_with_whose_word_it_is_until_its_day_is_over() {
     let served = Served::start(&[]);
     let fault =
@@ -377,6 +440,7 @@ fn new_gaps_are_exit_3_once_and_accepted_ones_are_listed_with_whose_word_it_is_u
     assert_eq!((&run["complete"], &run["new_gaps"]), (&Value::from(true), &Value::from(0)));
     let gap = json(&served.run(&["gaps", "--output", "json"]));
     assert_eq!(gap["accepted"]["reason"], "it is private");
+    assert_eq!([&gap["name"], &gap["organization"]], [&served.organization; 2]);
     assert!(gap["accepted"]["by"].as_str().is_some_and(|by| by.contains('@')), "{gap}");
     assert!(ends(&served.run(&["gaps"]), 0).contains("it is private"));
     served.control("DELETE", "faults", "");

@@ -31,7 +31,7 @@ const CALLS: u64 = 400;
 
 /// What was logged.
 #[derive(Clone, Debug, Default)]
-struct Logs(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Logs(pub(crate) Arc<Mutex<Vec<u8>>>);
 
 impl Write for Logs {
     fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {

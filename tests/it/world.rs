@@ -212,8 +212,10 @@ impl World {
         let store = Store::from_object_store(Arc::new(self.weather.clone()), "", "memory:///")?;
         let mut dice = Dice::new(self.seed, &format!("run {}", self.runs.fetch_add(1, Ordering::Relaxed)));
         let milliseconds = now.timestamp_millis().unsigned_abs();
+        let client = self.client(pacer, self.line.transport());
         backup::run(backup::Run {
-            client: self.client(pacer, self.line.transport()),
+            token: backup::unless_stopped(&self.stop, backup::identify(&client)).await?,
+            client,
             clock: self.clock.clone(),
             repository: Repository::open_or_create(store, &self.simulator.organization(), now).await?,
             filters: self.filters.clone(),

@@ -4,9 +4,9 @@
     canary.py --store local over a folder, where there are no keys
 
 Every verb runs at TRACE, and so do the ways to fail: a token that is refused, one that is revoked in the middle of a run,
-a wrong key, a store that is down. Then standard output and error, the arguments of the running processes, every object of
-the repository (unpacked: the pages of parts, journals and lists), the folders for temporary files, home and work are
-searched for each canary as it is, in base64, by percent and by backslash. A signed URL counts as a secret, too, and so
+a wrong key, a store that is down, nobody who takes pings and pushes. Then standard output and error, what the status server
+answers, what pings and pushes bring, the arguments of the running processes, every object of the repository (unpacked: the
+pages of parts, journals and lists), the folders for temporary files, home and work are searched for each canary as it is, in base64, by percent and by backslash. A signed URL counts as a secret, too, and so
 does asking for one. At the end canaries are planted in each kind of artefact: those the search must find.
 
 The environment of the process holds what its caller put there. Nothing of ours: the token comes from a file, and the
@@ -31,7 +31,8 @@ import pyarrow as pa
 import pyarrow.fs
 import pyarrow.parquet as pq
 
-from world import PATIENCE, Store, folder, free_ports, hold, program, run_check, seaweed, settings, simulator
+from telemetry import listening
+from world import PATIENCE, Store, fetch, folder, free_ports, hold, program, run_check, seaweed, settings, simulator
 
 CANARIES = {
     "the Asana token": "1/canary/of+asana==token:4711",
@@ -41,6 +42,9 @@ CANARIES = {
     "the secret key": "canary/secret+key=4715&more",
     "a wrong secret key": "canary/secret+key=4716&wrong",
     "the password of a proxy": "canary-of-the-proxy-4717",
+    "the address of the heartbeat": "canary-of-the-heartbeat-4718",
+    "the password of the Pushgateway": "canary-of-the-gateway-4719",
+    "the token of the status server": "canary/of+the==status-4720",
 }
 SIGNED = "X-Amz-Signature"
 """What every signed URL of the simulated Asana has in it."""
@@ -60,10 +64,16 @@ VERBS = [
     (["check"], (0, 3, 14)),
     (["check", "--output", "json"], (0, 3, 14)),
     (["resources"], (0,)),
+    (["man"], (0,)),
+    (["man", "--folder", "../pages"], (0,)),
     (["--help"], (0,)),
 ]
-SERVERS = ["daemon"]
-"""What goes on until it is stopped, and then ends with 0."""
+ACCEPTS = [
+    (["gaps", "accept", "--reason", "it is private", "--table", "stories", "--until", "2001-01-31"], (0,)),
+    (["gaps", "accept", "--reason", "it is private", "--output", "json"], (0,)),
+    (["gaps"], (0,)),
+]
+"""What is done about gaps, where there are some."""
 SOON = 4.0
 """Seconds that are given to what would go on for long."""
 PANIC = 101
@@ -141,7 +151,7 @@ class Cage:
 
     def __init__(self, place, environment):
         self.place, self.search = place, Search()
-        self.folders = {name: place / name for name in ("home", "tmp", "work", "state")}
+        self.folders = {name: place / name for name in ("home", "tmp", "work", "state", "pages")}
         for path in self.folders.values():
             path.mkdir(exist_ok=True)
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("ASANA", "AWS_"))}
@@ -196,14 +206,46 @@ class Cage:
             time.sleep(0.5)
 
 
-def succeed(cage, token_file, world):
+def asks(cage, address):
+    """Asks a daemon for all that it tells: with its token, with another, and with none."""
+
+    def meanwhile(process):
+        while process.poll() is None:
+            with contextlib.suppress(OSError):
+                if fetch(f"{address}/readyz").status == 200:
+                    break
+            time.sleep(0.1)
+        bearers = {CANARIES["the token of the status server"]: 200, CANARIES["a refused Asana token"]: 401, None: 401}
+        for path in ("/statusz", "/metrics"):
+            for bearer, status in bearers.items():
+                answer = fetch(address + path, {"Authorization": f"Bearer {bearer}"} if bearer else {})
+                hold(answer.status == status, f"{path} answers {answer.status} and not {status}: {answer.body[:200]}")
+                cage.search.look(f"what {path} answers", json.dumps(answer.headers).encode() + answer.body)
+        for path in ("/livez", "/readyz", "/nowhere"):
+            cage.search.look(f"what {path} answers", fetch(address + path).body)
+        process.terminate()
+
+    return meanwhile
+
+
+def accept(cage, world):
+    """Lets gaps come to be, and accepts them."""
+    refused = {"path": "/tasks/*/stories", "kind": {"status": {"status": 403, "retry_after": None}}, "every": 9}
+    world.control("/faults", "POST", refused)
+    cage.run(["run", "--full"], (3,))
+    for arguments, codes in ACCEPTS:
+        cage.run(arguments, codes)
+    world.control("/faults", "DELETE")
+
+
+def succeed(cage, token_file, world, address):
     """All that goes well, and a token that is replaced while it does."""
     for arguments, codes in VERBS:
         if arguments[0] in ("run", "backfill"):
             world.advance(20)
         cage.run(arguments, codes)
-    for verb in SERVERS:
-        cage.run([verb], (0,), patience=5 * SOON, serves=True)
+    cage.run(["daemon"], (0,), meanwhile=asks(cage, address))
+    accept(cage, world)
 
     def rotate(process):
         aside = token_file.with_suffix(".new")
@@ -216,7 +258,9 @@ def succeed(cage, token_file, world):
 
 
 def fail(cage, place, store):
-    """Ways to fail."""
+    """Ways to fail; nobody takes pings and pushes any more."""
+    said = cage.run(["run"], (0, 3))
+    hold(b"heartbeat ping" in said and b"metrics not pushed" in said, f"pings and pushes do not fail:\n{said[-3000:]}")
     wrong = place / "wrong-token"
     wrong.write_text(CANARIES["a refused Asana token"])
     for verb in ("run", "check"):
@@ -283,10 +327,24 @@ def prove(place, store):
     with simulator("tiny", token=token, more=("--search-lag", "0", "--latency", "5")) as world:
         environment = settings(world, store, place)
         config, [port] = Path(environment["ASANA_BACKUP_CONFIG"]), free_ports(1)
-        config.write_text(f'{config.read_text()}[status]\nlisten = "127.0.0.1:{port}"\n')
-        token_file = place / "token"
+        token_file, status_token = place / "token", place / "status-token"
+        status_token.write_text(CANARIES["the token of the status server"])
         cage = Cage(place, environment)
-        succeed(cage, token_file, world)
+        with listening() as listener:
+            (place / "heartbeat").write_text(f"{listener.url}/{CANARIES['the address of the heartbeat']}")
+            user = f"//pusher:{CANARIES['the password of the Pushgateway']}@"
+            (place / "gateway").write_text(listener.url.replace("//", user))
+            own = f'[organizations.acme]\nheartbeat_url_file = "{place / "heartbeat"}"'
+            config.write_text(
+                config.read_text().replace("[organizations.acme]", own, 1)
+                + f'[status]\nlisten = "127.0.0.1:{port}"\ntoken_file = "{status_token}"\n'
+                + f'[metrics]\npushgateway_url_file = "{place / "gateway"}"\n'
+            )
+            succeed(cage, token_file, world, f"http://127.0.0.1:{port}")
+            pings = [path for path in listener.paths() if CANARIES["the address of the heartbeat"] in path]
+            hold(pings and len(pings) < len(listener.told), f"nobody was pinged, or pushed to: {listener.paths()}")
+            for path, _, body in listener.told:
+                cage.search.look("what a ping or a push brings", body)
         fail(cage, place, store)
         targets = [request["target"] for request in world.log()]
         asked = [target for target in targets if "download_url" in target or "view_url" in target]

@@ -758,6 +758,13 @@ class Conformance:
                 if not above or "value" in self.seen[name].get(above, ()):
                     yield path
 
+    def audit_log(self):
+        """Nothing yet for the service account, and a refusal for anyone else."""
+        operation = description.operations()["getAuditLogEvents"]
+        subject = ({"workspace_gid": self.world.organization}, {})
+        self.ask(operation, subject, "of nothing yet", more={"start_at": "2026-11-27T08:00:00Z", "limit": 1})
+        self.ask(operation, subject, "by a person", 403, token=self.person)
+
     def refusals_without_events(self, status):
         """No events of the workspace on most plans; where there are none at all, none of a task either."""
         form, subject = "a plan without it", ({"workspace_gid": self.world.organization}, {})
@@ -810,6 +817,7 @@ def check():
         conformance = Conformance(world)
         conformance.person = PERSON
         conformance.check()
+        conformance.audit_log()
     with simulator("tiny", more=("--free-plan", "--limits")) as world:
         conformance.world = world
         conformance.refusals_of_a_free_plan()

@@ -139,8 +139,7 @@ class Victim:
 def prove(place, store, arguments, kills, seed):
     draw = random.Random(seed)
     by = signal.SIGTERM if arguments.term else signal.SIGKILL
-    epoch = () if not arguments.epoch else ("--epoch", arguments.epoch)
-    with simulator(arguments.size, seed=seed, more=("--search-lag", "0", "--life", str(LIFE), *epoch)) as world:
+    with simulator(arguments.size, seed=seed, more=("--search-lag", "0", "--life", str(LIFE))) as world:
         warm = place / "warm"
         warm.mkdir()
         first = Victim(world, Store(f"{store.url}-warm", store.environment, store.endpoint), warm, draw)
@@ -167,7 +166,6 @@ def check():
     parser.add_argument("--term", action="store_true", help="by SIGTERM")
     parser.add_argument("--seed", type=int, default=random.randrange(1, 1_000_000))
     parser.add_argument("--size", default="tiny")
-    parser.add_argument("--epoch", help="where the simulated clock starts")
     parser.add_argument("--store", choices=("local", "s3"), help="one of them alone")
     arguments = parser.parse_args()
     again = " --term" if arguments.term else ""

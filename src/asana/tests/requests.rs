@@ -261,7 +261,11 @@ async fn a_clock_far_off_is_noticed() {
     let client = client(fake(&Arrivals::new(), |_, _| with(good(), "date", "Thu, 28 May 2026 20:16:40 GMT")));
     assert_eq!(client.statistics().clock_offset, None);
     found(get(&client).await);
-    assert_eq!(client.statistics().clock_offset, Some(chrono::Duration::seconds(600)));
+    let offset = client.statistics().clock_offset.expect("a time was told");
+    assert_eq!(
+        (offset.within_seconds(), offset.judge().expect_err("far off").kind()),
+        (600, ErrorKind::Config)
+    );
 }
 
 #[tokio::test(start_paused = true)]

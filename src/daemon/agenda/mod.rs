@@ -11,12 +11,13 @@ use std::sync::Arc;
 use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::config::{Config, Organization, ScheduleSettings};
+use crate::daemon::job::Failing;
 use crate::daemon::jobs::JobId;
 use crate::daemon::last::Last;
 use crate::daemon::schedule::{Kind, Times};
 use crate::daemon::state::Remembered;
 use crate::daemon::status::{Ended, JobStatus, OrganizationStatus, Running};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::model::Snapshot;
 
 /// How many of the next times are told.
@@ -45,6 +46,8 @@ pub(super) struct Agenda {
     running: Option<Running>,
     verifying: Option<Running>,
     ended: BTreeMap<Kind, Ended>,
+    /// How the last attempts to make a snapshot failed.
+    failing: Option<Failing>,
     /// Whether somebody wants a backup at once.
     pub(super) wanted: bool,
 }
@@ -121,6 +124,7 @@ impl Agenda {
             running: None,
             verifying: None,
             ended: BTreeMap::new(),
+            failing: None,
             wanted: false,
         })
     }
@@ -160,6 +164,11 @@ impl Agenda {
 
     fn snapshot(&self) -> Option<&Snapshot> {
         self.last.as_ref()?.snapshot.as_ref()
+    }
+
+    /// How the last attempts to make a snapshot failed, if they did.
+    pub(super) fn failing(&self) -> Option<Failing> {
+        self.failing
     }
 
     /// Whether nothing is known of the repository.
@@ -260,6 +269,13 @@ impl Agenda {
                 // It reads what changed as well.
                 self.succeeds(Kind::Backup, running.began_at);
             }
+        }
+        // A job that was stopped says nothing of what it would have met.
+        if running.job != Kind::Verify && ended.exit_code != ErrorKind::Cancelled.exit_code() {
+            let before = self.failing.filter(|failing| failing.exit_code == ended.exit_code);
+            let (since, attempts) =
+                before.map_or((running.began_at, 1), |before| (before.since, before.attempts + 1));
+            self.failing = (!succeeded).then_some(Failing { exit_code: ended.exit_code, since, attempts });
         }
         self.ended.insert(running.job, ended);
         if let Some(last) = last {

@@ -34,6 +34,8 @@ pub struct Options {
     pub latency: Duration,
     /// Which events the plan has; those of the workspace too by default.
     pub events: EventsPlan,
+    /// The plan has the audit log; without it that answers 403.
+    pub audit_log: bool,
     /// How long an event takes to become visible at most; a twelfth of it at least. Asana says within a minute or ten.
     pub event_delay: Duration,
     /// The share of events that are never told; none by default. Asana promises delivery at most once.
@@ -69,6 +71,7 @@ impl Default for Options {
             offset_ttl: Duration::from_secs(600),
             latency: Duration::ZERO,
             events: EventsPlan::Workspace,
+            audit_log: true,
             event_delay: Duration::from_secs(60),
             lose_events: None,
             sync_ttl: Duration::from_secs(86_400),
@@ -83,5 +86,6 @@ pub(crate) struct Rules {
     pub(crate) search_lag: Duration,
     pub(crate) offset_ttl: Duration,
     pub(crate) events: EventsPlan,
+    pub(crate) audit_log: bool,
     pub(crate) sync_ttl: Duration,
 }

@@ -52,6 +52,9 @@ pub struct Args {
     /// Tell no events at all
     #[arg(long)]
     pub no_events: bool,
+    /// Play a plan without the audit log
+    #[arg(long)]
+    pub no_audit_log: bool,
     /// How long an event takes to become visible at most, in seconds
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     pub event_delay: u64,
@@ -98,6 +101,7 @@ impl Args {
             offset_ttl: Duration::from_secs(self.offset_ttl),
             latency: Duration::from_millis(self.latency),
             events: self.events(),
+            audit_log: !self.no_audit_log,
             event_delay: Duration::from_secs(self.event_delay),
             lose_events: self.lose_events,
             ..Options::default()

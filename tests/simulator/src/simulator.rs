@@ -83,6 +83,7 @@ impl Simulator {
             search_lag: options.search_lag,
             offset_ttl: options.offset_ttl,
             events: options.events,
+            audit_log: options.audit_log,
             sync_ttl: options.sync_ttl,
         };
         let nature = RwLock::new(Nature { world, life });

@@ -82,6 +82,7 @@ pub(crate) const ROUTES: &[Route] = &[
     route("getUserTaskList", "/user_task_lists/{}", |call| singles::one(call, Kind::UserTaskList)),
     route("getEvents", "/events", events::of_resource),
     route("getWorkspaceEvents", "/workspaces/{}/events", events::of_workspace),
+    route("getAuditLogEvents", "/workspaces/{}/audit_log_events", lists::audit_log),
     route("searchTasksForWorkspace", SEARCH, search::tasks),
 ];
 

@@ -49,6 +49,20 @@ async fn a_person_sees_less_than_the_service_account() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn the_audit_log_is_for_the_service_account_of_a_plan_that_has_it() {
+    for audit_log in [true, false] {
+        let people = vec![("person".to_owned(), 5)];
+        let simulator = Simulator::new(Options { people, audit_log, ..Options::default() });
+        let target = format!("/workspaces/{}/audit_log_events?limit=1", simulator.organization());
+        let answer = ask(&simulator, &target).await;
+        let status = if audit_log { StatusCode::OK } else { StatusCode::FORBIDDEN };
+        assert_eq!(answer.status, status);
+        assert!(!audit_log || answer.body["next_page"].is_null());
+        assert_eq!(with_token(&simulator, "person", &target).await.status, StatusCode::FORBIDDEN);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn only_the_organization_is_in_the_truth_although_the_token_sees_more() {
     let simulator = simulator(Size::Tiny);
     assert_eq!(all(&simulator, "/workspaces").await.len(), 2);
