@@ -118,13 +118,17 @@ fn of_lanes(lanes: &Lanes) -> Vec<Line> {
 
 /// What the probes of one table found.
 fn table(resource: &Resource, found: &[(Below, Probe)]) -> Found {
-    let refused = found.iter().find_map(|(below, probe)| match probe {
-        Probe::Refused(refusal) => Some((*below, refusal)),
-        _ => None,
-    });
-    let better = refused.map(|(below, refusal)| match (below, refusal.status) {
-        (Below::Organization, 402) => "a plan that has it; until then snapshots say that the table is not part of it".to_owned(),
-        _ => format!(
+    let refused: Vec<_> = found
+        .iter()
+        .filter_map(|(_, probe)| match probe {
+            Probe::Refused(refusal) => Some(refusal.status),
+            _ => None,
+        })
+        .collect();
+    let no_plan = refused.len() == found.len() && refused.iter().all(|status| *status == 402);
+    let better = (!refused.is_empty()).then(|| match no_plan {
+        true => "a plan that has it; until then snapshots say that the table is not part of it".to_owned(),
+        false => format!(
             "this will be a gap: let the service account see it, or accept it with `asana-backup gaps accept --table {}`",
             resource.table
         ),
