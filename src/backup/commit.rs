@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use crate::asana::Client;
-use crate::backup::gaps;
 use crate::backup::holding::Holding;
 use crate::backup::journal::Planned;
 use crate::backup::proof::{Evidence, LISTINGS, SWEEP};
@@ -42,12 +41,13 @@ impl Work<'_> {
         // Stopped from here on, nothing is asked again.
         self.flush().await?;
         let Holding { held, last } = self.hold_or_take_out().await?;
+        self.settle_unavailable()?;
         let (committed, sums) = self.commit_snapshot(held, last, true).await?;
         let dangling = self.walk.findings().dangling;
         let gaps = self.gaps.all();
         let new_gaps = self.gaps.new_at(committed.snapshot.committed_at, &self.known_gaps);
-        gaps::note_told(&self.run.repository, &committed.snapshot, &gaps).await;
-        Ok(outcome(committed.snapshot, gaps, new_gaps, dangling, &sums))
+        let repository = self.run.repository.clone();
+        Ok(outcome(committed.snapshot, gaps, new_gaps, dangling, &sums, repository))
     }
 
     /// Commits what was read so far, and goes on: hours of reading are soon of use.
@@ -99,7 +99,7 @@ impl Work<'_> {
         let committed_at = commit_time(run.clock.now(), base.map(|base| &base.snapshot))?;
         let moment = Moment { number, committed_at };
         let coverage = self.coverage(base, is_finished).await?;
-        let (findings, gaps) = (self.walk.findings(), self.gaps.all());
+        let (findings, gaps) = (self.found_out(), self.gaps.all());
         let evidence = Evidence {
             base: base.map(|base| &base.snapshot),
             planned: self.proving(),
@@ -241,6 +241,7 @@ fn outcome(
     new_gaps: u64,
     dangling_references: u64,
     sums: &Sums,
+    repository: Repository,
 ) -> Outcome {
     let table = |state: TableState| TableOutcome { counts: state.counts, proof: state.proof };
     let of_asana = |(name, _): &(String, TableState)| !name.starts_with('_');
@@ -266,6 +267,7 @@ fn outcome(
         parts: sums.parts,
         bytes: sums.bytes,
         published: sums.published,
+        repository,
     }
 }
 

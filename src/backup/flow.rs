@@ -19,7 +19,7 @@ use crate::backup::tenure::{self, Tenure};
 use crate::backup::work::{Beginning, Work};
 use crate::backup::{Outcome, Run, backfill, removal, stopped, unless_stopped};
 use crate::crawl::plan::{Facts, Source, plan};
-use crate::crawl::{Ask, Cursor, Phase, Reach, Scope, Step, Unit, Walk, Why};
+use crate::crawl::{Ask, Cursor, Phase, Reach, Scope, Unit, Walk, Why};
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::{Gap, Hash, Lane, SnapshotNumber, TokenIdentity, table_columns};
 use crate::repository::{Committed, commit_time};
@@ -99,7 +99,7 @@ async fn open<'a>(
         None => Vec::new(),
     };
     let known_gaps = match &base {
-        Some(base) => gaps::told(&run.repository, &base.snapshot, &gaps).await?,
+        Some(base) => gaps::told(&run.repository, base, &gaps).await?,
         None => Gaps::default(),
     };
     let walk = Walk::new(
@@ -159,28 +159,7 @@ async fn settle(work: &mut Work<'_>) -> Result<()> {
     }
     work.begin(Phase::Settle, Vec::new()).await?;
     ask_gaps_again(work).await?;
-    settle_absent(work).await?;
-    settle_unavailable(work)
-}
-
-/// Sees to it that a table below others of which Asana answers nothing but 402 is called unavailable, as one at the top is:
-/// that the plan does not have it is no gap for each object. Whoever walks nothing has asked too little to say so first.
-fn settle_unavailable(work: &mut Work<'_>) -> Result<()> {
-    for resource in resources::ALL.iter().copied() {
-        let state = work.base.as_ref().and_then(|base| base.snapshot.tables.get(resource.table));
-        let was_available = state.is_some_and(|state| state.proof.available);
-        if let Some(phrase) = work.gaps.unavailable(resource, work.started_at)
-            && (work.walks() || !was_available)
-            && work.stage.counts(resource).rows == 0
-            && !work.has_listed(resource)
-        {
-            work.step(Step::Unavailable(resource.table.to_owned(), format!("402 {phrase}")))?;
-        }
-        if work.walk.findings().unavailable.contains_key(resource.table) {
-            work.gaps.close_unavailable(resource);
-        }
-    }
-    Ok(())
+    settle_absent(work).await
 }
 
 /// Settles what is missing. That may take so long that the streams are listened to meanwhile: what they told then would

@@ -1,8 +1,8 @@
 //! The gaps of a repository: what no run could read yet.
 //!
 //! Rule: a gap stays until the question it is about was answered, or what it was about is proven gone. That nobody
-//! asked again proves nothing. A gap is news until a run has told of it: one that ends between its commit and its end leaves
-//! no note that it did, and the next one tells again.
+//! asked again proves nothing. A gap is news until somebody was told of it: a run that ends between its commit and
+//! its last word leaves no note, and the next one tells again.
 
 use std::collections::BTreeMap;
 
@@ -11,44 +11,51 @@ use chrono::{DateTime, Utc};
 use crate::backup::holding::HELD;
 use crate::crawl::{Ask, Unit};
 use crate::error::Result;
-use crate::model::{Gap, Snapshot};
-use crate::repository::Repository;
+use crate::model::{Gap, RunId, SnapshotNumber};
+use crate::repository::{Committed, Repository};
 use crate::resources::{self, Resource};
 
 /// What a gap is called that is about records which are not what Asana describes.
 pub(super) const ODD: &str = "record";
-/// What a run leaves once it has told of its gaps.
+/// What a run leaves once somebody knows of its gaps.
 const TOLD: &str = "told.json";
 
-/// Notes that whoever waits for the run of `snapshot` knows of its gaps.
-pub(super) async fn note_told(repository: &Repository, snapshot: &Snapshot, gaps: &[Gap]) {
-    if !has_news(snapshot, gaps) {
-        return;
-    }
-    let number = format!("{{\"snapshot\":{}}}\n", snapshot.number);
-    if let Err(error) = repository.put_run_file(&snapshot.run, TOLD, number.into()).await {
+/// Notes that whoever waited for the run of a snapshot knows of its gaps.
+pub(super) async fn note_told(repository: &Repository, run: &RunId, number: SnapshotNumber) {
+    let said = format!("{{\"snapshot\":{number}}}\n");
+    if let Err(error) = repository.put_run_file(run, TOLD, said.into()).await {
         tracing::warn!(%error, "the next run tells of the same gaps again");
     }
 }
 
-/// Those of the `gaps` of `base` of which somebody was told: none of what an unfinished first copy lacks, and nothing that
-/// its run did not live to tell.
-pub(super) async fn told(repository: &Repository, base: &Snapshot, gaps: &[Gap]) -> Result<Gaps> {
-    if base.continues.is_some() {
-        return Ok(Gaps::default());
+/// Those of the `gaps` of `base` that somebody was told of: what the last snapshot has of which somebody was. More deletions that
+/// are held back since then are news as well.
+pub(super) async fn told(repository: &Repository, base: &Committed, gaps: &[Gap]) -> Result<Gaps> {
+    let mut last = Some(base.clone());
+    while let Some(one) = last {
+        let snapshot = &one.snapshot;
+        if snapshot.continues.is_none() {
+            if snapshot.gap_count == 0 {
+                break;
+            }
+            if repository.has_run_file(&snapshot.run, TOLD).await? {
+                let told = Gaps::new(repository.list(snapshot.gaps).await?);
+                let known =
+                    gaps.iter().filter(|gap| told.0.get(&gap.name()).is_some_and(|told| is_same(told, gap)));
+                return Ok(Gaps::new(known.cloned().collect()));
+            }
+        }
+        last = match snapshot.number.0 {
+            1 => None,
+            number => Some(repository.snapshot(SnapshotNumber(number - 1)).await?),
+        };
     }
-    let was_told = !has_news(base, gaps) || repository.has_run_file(&base.run, TOLD).await?;
-    Ok(Gaps::new(gaps.iter().filter(|gap| was_told || !is_news(base, gap)).cloned().collect()))
+    Ok(Gaps::default())
 }
 
-fn has_news(snapshot: &Snapshot, gaps: &[Gap]) -> bool {
-    gaps.iter().any(|gap| is_news(snapshot, gap))
-}
-
-/// Whether the run of `snapshot` may have had to tell of `gap`: more deletions that are held back are news as well.
-fn is_news(snapshot: &Snapshot, gap: &Gap) -> bool {
-    let seen = if gap.scope == HELD { gap.last_seen } else { gap.first_seen };
-    seen >= snapshot.started_at
+/// Whether a gap is what it was when somebody was told of it.
+fn is_same(told: &Gap, now: &Gap) -> bool {
+    now.scope != HELD || now.phrase == told.phrase
 }
 
 /// All gaps, by table, scope and gid.
@@ -95,6 +102,11 @@ impl Gaps {
     /// The table of `resource` is not on the plan: that it refuses is no gap.
     pub(super) fn close_unavailable(&mut self, resource: &Resource) {
         self.0.retain(|_, gap| gap.table != resource.table || gap.status != 402);
+    }
+
+    /// Whether there are any of `resource`.
+    pub(super) fn are_of(&self, resource: &Resource) -> bool {
+        self.0.values().any(|gap| gap.table == resource.table)
     }
 
     /// What Asana says where it answers nothing about `resource` but that the plan does not have it, since `since`.

@@ -24,6 +24,7 @@ mod replay;
 mod stage;
 mod system;
 mod tenure;
+mod unavailable;
 mod walk;
 mod work;
 
@@ -122,6 +123,19 @@ pub struct Outcome {
     pub bytes: u64,
     /// Whether readers without a catalog see the snapshot already; if not, the next run shows it to them.
     pub published: bool,
+    /// Where that somebody knows of it all is noted.
+    #[serde(skip)]
+    repository: Repository,
+}
+
+impl Outcome {
+    /// Notes that whoever waited for the run knows of its gaps: until then they are news. To be called when everything
+    /// was told; that the note may fail harms nobody.
+    pub async fn told(&self) {
+        if !self.gaps.is_empty() {
+            gaps::note_told(&self.repository, &self.run, self.snapshot).await;
+        }
+    }
 }
 
 /// What happened to one table.

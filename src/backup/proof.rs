@@ -76,7 +76,8 @@ impl Evidence<'_> {
             let lacks = vec![format!("the plan does not have it: {answer}")];
             return Proof { complete: true, available: false, as_of: self.started_at, by: Vec::new(), lacks };
         }
-        if let Some(before) = before.filter(|before| !before.available && !self.walked()) {
+        let may_stay = !self.walked() && !lacks.contains_key(resource.table);
+        if let Some(before) = before.filter(|before| !before.available && may_stay) {
             return before.clone();
         }
         let Some(as_of) =

@@ -4,7 +4,7 @@
 //! some moment. Replaying it brings a new process to that moment: nothing is asked again but what was in flight.
 //! A crash leaves the journal and sealed parts; nothing else of a run counts.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -53,6 +53,8 @@ pub(super) struct Work<'a> {
     odd: HashSet<(usize, &'static str, Box<str>)>,
     /// Listings of the organization that took several pages.
     paged: Vec<Unit>,
+    /// Tables of which Asana says nothing but that the plan does not have them, with its words; known at the end.
+    pub(super) unavailable: BTreeMap<String, String>,
     /// Tasks that a search found and that wait to be read: its windows overlap, and name them again.
     pub(super) sought: HashSet<Box<str>>,
     /// When what was read is committed next, although the run goes on.
@@ -98,6 +100,7 @@ impl<'a> Work<'a> {
             listed_names: resources::ALL.iter().map(|_| HashSet::new()).collect(),
             odd: HashSet::new(),
             paged: Vec::new(),
+            unavailable: BTreeMap::new(),
             sought: HashSet::new(),
             commit_at: None,
             whole: Arc::new(Semaphore::new(1)),

@@ -44,6 +44,7 @@ pub(super) async fn run(
                         show::line(show::requests(&outcome));
                     }
                 }
+                outcome.told().await;
             }
             // Nobody wants the others either.
             Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),

@@ -165,6 +165,7 @@ async fn carry_out(begun: &Begun, means: &Means, stop: &CancellationToken) -> Do
         Ok(outcome) => {
             // What a snapshot says is told by the snapshot, also of those that others made meanwhile.
             let last = trial::last(outside, organization).await.ok();
+            outcome.told().await;
             Done { outcome: Some(outcome), error: None, exit_code, last }
         }
         Err(error) => {

@@ -1,7 +1,7 @@
 //! A power cut at any call to the store or to Asana loses nothing, doubles nothing, and shows nothing half done.
 //!
-//! Every call is tried: one that writes before its effect and after it, one that reads on one side, since nothing that lasts
-//! differs. Of pairs and of lost answers some are tried; `ASANA_BACKUP_FULL=1` tries both sides of every call, every lost
+//! Every call is tried: one that writes, or that an event stream goes on by, before its effect and after it, any other on one side,
+//! since nothing that lasts differs. Of pairs and of lost answers some are tried; `ASANA_BACKUP_FULL=1` tries both sides of every call, every lost
 //! answer and 500 pairs, `=2` every pair, which takes days; `ASANA_BACKUP_SEED` makes another organization;
 //! `ASANA_BACKUP_POINT=17b` tries one point, `17b+3a` a pair: the power goes before the effect of the run's call 17, and after that of
 //! call 3 of the run that follows.
@@ -11,7 +11,7 @@ use std::fmt;
 use std::time::Duration;
 
 use asana_backup::asana::Pacer;
-use asana_simulator::{Options, Size};
+use asana_simulator::{Fault, Options, Size};
 use object_store::memory::InMemory;
 
 use crate::power::{Point, Side};
@@ -62,7 +62,7 @@ impl Stage {
         })
     }
 
-    /// The world right before the run, with somebody editing while it lasts.
+    /// The world right before the run, with somebody editing while it lasts, and something that cannot be read.
     async fn world(&self) -> World {
         let mut world = match self {
             Self::First => World::new(options()),
@@ -74,6 +74,10 @@ impl Stage {
                 world
             }
         };
+        let stories = world.simulator.truth("stories", None);
+        let task = stories[0]["target"]["gid"].as_str().expect("a gid");
+        world.simulator.touch_task(task);
+        world.simulator.fault(Fault::status(&format!("/tasks/{task}/stories"), 403));
         // Little memory: parts are put while the crawl goes on.
         world.open_bytes = 8 << 10;
         tokio::time::sleep(Duration::from_secs(120)).await;
@@ -93,7 +97,7 @@ impl Stage {
         points.into_iter().filter(differs).collect()
     }
 
-    /// Every point of the run, and the calls that write.
+    /// Every point of the run, and the calls that write, or by which Asana goes on in what it tells.
     fn points_and_writes(&self) -> (Vec<Point>, BTreeSet<u64>) {
         paused(async {
             let world = self.world().await;
@@ -103,8 +107,10 @@ impl Stage {
             let sides = [Side::Before, Side::After];
             let points = (1..=world.power.calls()).flat_map(|call| sides.map(|side| Point { call, side }));
             let writes = world.weather.calls().into_iter().filter(|call| !call.kind.reads());
-            let writes: BTreeSet<_> = writes.map(|call| call.in_power).collect();
-            assert!(!writes.is_empty(), "a run writes");
+            let mut writes: BTreeSet<_> = writes.map(|call| call.in_power).collect();
+            let streams = world.line.streams();
+            assert!(!writes.is_empty() && !streams.is_empty(), "a run writes, and listens");
+            writes.extend(streams);
             (points.collect(), writes)
         })
     }
@@ -113,12 +119,13 @@ impl Stage {
 /// Cuts the power, lets a run follow while life goes on, and then another when it has stopped.
 async fn crash(stage: &Stage, cuts: &Cuts) {
     let mut world = stage.world().await;
-    let before = world.numbers().await.len();
+    let mut news = 0;
     for (nth, point) in cuts.0.iter().enumerate() {
+        let before = world.numbers().await.len();
         if let Some(outcome) = world.cut_run(Some(*point), Pacer::new(unlimited())).await {
             // What a second run has left to do may be less.
             assert!(nth > 0, "the run was over before {point}");
-            outcome.expect("it succeeds");
+            news += outcome.expect("it succeeds").new_gaps;
         }
         if world.is_untouched().await {
             continue;
@@ -127,7 +134,10 @@ async fn crash(stage: &Stage, cuts: &Cuts) {
         world.assert_readers_see_only_commits().await;
     }
     let committed = world.numbers().await.len();
-    world.run().await;
+    let outcome = world.run().await;
+    // Whatever was cut, somebody was told of what could not be read.
+    assert!(news + outcome.new_gaps > 0 || outcome.gaps.is_empty(), "{:?}", outcome.gaps);
+    world.simulator.clear_faults();
     world.line.rest();
     // What no event tells of is found by whoever walks.
     world.reconcile().await;
@@ -190,6 +200,7 @@ fn a_second_cut_while_the_first_is_recovered_from_loses_nothing() {
 async fn struck(stage: &Stage, (call, stroke, is_read): (u64, Stroke, bool)) {
     let mut world = stage.world().await;
     world.full = true;
+    world.simulator.clear_faults();
     world.line.rest();
     world.weather.turn(Sky::Strokes(BTreeMap::from([(call, stroke)])));
     let outcome = world.try_run_now().await;
@@ -215,6 +226,7 @@ fn a_lost_call_or_a_lost_answer_of_the_store_changes_nothing() {
     let kinds: Vec<Kind> = paused(async {
         let mut world = stage.world().await;
         world.full = true;
+        world.simulator.clear_faults();
         world.line.rest();
         world.try_run_now().await.expect("it succeeds");
         world.weather.calls().iter().map(|call| call.kind).collect()

@@ -49,6 +49,8 @@ struct State {
     hold: Option<(DateTime<Utc>, DateTime<Utc>)>,
     impatient: Vec<String>,
     trace: Vec<String>,
+    /// The numbers of the calls by which an event stream moves on.
+    streams: Vec<u64>,
     /// What waits for a request of which this is true.
     deeds: Vec<(Sign, Deed)>,
     /// What becomes of the text of an answer to such requests.
@@ -73,6 +75,7 @@ impl Line {
             hold: None,
             impatient: Vec::new(),
             trace: Vec::new(),
+            streams: Vec::new(),
             deeds: Vec::new(),
             alters: None,
             tells_time: true,
@@ -129,6 +132,11 @@ impl Line {
         self.state().impatient.clone()
     }
 
+    /// The numbers of the calls by which an event stream moves on: Asana knows then that its answer was given.
+    pub(crate) fn streams(&self) -> Vec<u64> {
+        self.state().streams.clone()
+    }
+
     /// A line for each request: the same seed gives the same lines.
     pub(crate) fn trace(&self) -> Vec<String> {
         self.state().trace.clone()
@@ -148,6 +156,9 @@ impl Line {
         assert_eq!(request.method(), Method::GET, "{}", request.uri());
         let call = self.power.sets_out().await;
         let target = request.uri().path_and_query().map(ToString::to_string).unwrap_or_default();
+        if target.split('?').next().is_some_and(|path| path.ends_with("/events")) {
+            self.state().streams.push(call);
+        }
         let takes = self.sets_out(&target);
         if !takes.is_zero() {
             tokio::time::sleep(takes).await;

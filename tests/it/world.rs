@@ -197,8 +197,11 @@ impl World {
     /// A run whose power is cut at a point; none where it was cut before the run was over. There is power again then.
     pub(crate) async fn cut_run(&self, at: Option<Point>, pacer: Pacer) -> Option<Result<Outcome>> {
         self.power.on_until(at);
-        let outcome = self.power.lasts(self.try_run_at(pacer)).await;
+        let outcome = self.power.lasts(self.try_run_untold(pacer)).await;
         self.power.on_until(None);
+        if let Some(Ok(outcome)) = &outcome {
+            outcome.told().await;
+        }
         outcome
     }
 
@@ -206,8 +209,15 @@ impl World {
         self.try_run_at(Pacer::new(unlimited())).await
     }
 
-    /// The one place that starts a run.
+    /// A run, of which somebody is told.
     pub(crate) async fn try_run_at(&self, pacer: Pacer) -> Result<Outcome> {
+        let outcome = self.try_run_untold(pacer).await?;
+        outcome.told().await;
+        Ok(outcome)
+    }
+
+    /// The one place that starts a run.
+    pub(crate) async fn try_run_untold(&self, pacer: Pacer) -> Result<Outcome> {
         let now = self.clock.now();
         let store = Store::from_object_store(Arc::new(self.weather.clone()), "", "memory:///")?;
         let mut dice = Dice::new(self.seed, &format!("run {}", self.runs.fetch_add(1, Ordering::Relaxed)));
