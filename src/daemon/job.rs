@@ -4,10 +4,12 @@
 //! inside, and is alone on this machine under its holder's name. Every line that is logged meanwhile names the
 //! organization. A crash leaves what a crash of its run leaves; the lock goes with the process.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -121,7 +123,7 @@ pub async fn back_up(outside: &Outside, job: Job<'_>, stop: &CancellationToken) 
     let whole = async {
         begins(&job);
         let told = tell::begins(outside, &job, id);
-        let done = attempt(outside, &job, id, stop).await;
+        let done = or_broken_off(attempt(outside, &job, id, stop)).await;
         ends(&done, job.wanted.failing);
         tell::ends(told, &done, outside.clock().now()).await;
         done
@@ -150,7 +152,7 @@ pub async fn verify(
         let done = tokio::select! {
             biased;
             () = stop.cancelled() => Err(Error::new(ErrorKind::Cancelled, "stopped while verifying")),
-            done = reads => done,
+            done = or_broken_off(reads) => done,
         };
         match &done {
             Ok(report) => tracing::info!(objects = report.objects, bytes = report.bytes, "verify ends"),
@@ -164,6 +166,16 @@ pub async fn verify(
         done
     };
     whole.instrument(span).await
+}
+
+/// What comes of `work`, also where it panics: that is told like any other end, and is one organization's.
+async fn or_broken_off<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(broke_off()))
+}
+
+/// What is said of a panic.
+pub(super) fn broke_off() -> Error {
+    Error::new(ErrorKind::Bug, "the job broke off").remedy("report it, with the lines before")
 }
 
 /// The one place where a job begins.

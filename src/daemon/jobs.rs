@@ -126,7 +126,10 @@ impl Jobs {
         self.begun.insert(id, begun);
         self.running.push(Box::pin(async move {
             let carried_out = carry_out(&work, &means, &stop);
-            let done = AssertUnwindSafe(carried_out).catch_unwind().await.unwrap_or_else(|_| broke_off());
+            let done = AssertUnwindSafe(carried_out)
+                .catch_unwind()
+                .await
+                .unwrap_or_else(|_| broke_off(&work.due.name));
             (id, done)
         }));
     }
@@ -183,10 +186,12 @@ fn verified(result: Result<Report>) -> Done {
     Done { outcome: None, error, exit_code, last: None }
 }
 
-/// What comes of a job that panics: it was one organization's, and the others go on.
-fn broke_off() -> Done {
-    let error = Error::new(ErrorKind::Bug, "the job broke off").remedy("report it, with the lines before");
-    tracing::error!(%error, "the job broke off");
+/// What comes of a panic beside the job itself, as where the repository is read after it: it was one organization's, and
+/// the others go on.
+fn broke_off(name: &str) -> Done {
+    let error = job::broke_off();
+    let remedy = error.remedy_text().unwrap_or_default();
+    tracing::error!(organization = name, %error, remedy, "the job broke off");
     Done { outcome: None, error: Some(error), exit_code: ErrorKind::Bug.exit_code(), last: None }
 }
 

@@ -39,7 +39,7 @@ pub(super) async fn all(
 /// Asks who the token is, and whether the clock is right.
 async fn token(outside: &Outside, config: &Config, organization: &Organization) -> Result<()> {
     patiently(async {
-        let client = outside.client(config, organization, outside.clock())?;
+        let client = outside.client(config, organization, &outside.clock().anchored())?;
         backup::identify(&client).await.map(|_| ())
     })
     .await

@@ -45,9 +45,13 @@ impl Health {
         self.open().tried.insert(organization.to_owned(), is_good);
     }
 
-    /// There are no organizations but these.
+    /// There are no organizations but these. One that is new was not tried yet, and is not good until then.
     pub fn only(&self, organizations: &[&str]) {
-        self.open().tried.retain(|name, _| organizations.contains(&name.as_str()));
+        let tried = &mut self.open().tried;
+        tried.retain(|name, _| organizations.contains(&name.as_str()));
+        for name in organizations {
+            tried.entry((*name).to_owned()).or_insert(false);
+        }
     }
 
     /// Whether the loop has turned lately.
@@ -88,6 +92,11 @@ mod tests {
         health.tried("other", false);
         assert!(!health.is_ready());
         health.only(&["acme"]);
+        assert!(health.is_ready());
+        // One that is new waits for its trial, and so does readiness.
+        health.only(&["acme", "hooli"]);
+        assert!(!health.is_ready());
+        health.tried("hooli", true);
         assert!(health.is_ready());
     }
 }

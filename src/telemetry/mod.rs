@@ -25,6 +25,7 @@ pub use logs::start;
 pub use metrics::{Metrics, Sample, Watch};
 pub use otlp::Otlp;
 pub use progress::{Progress, Readings, show};
-pub use status::{Describe, StatusServer, Told};
+pub use status::{Describe, StatusServer, Told, try_token};
 pub use text::encode;
+pub use textfile::try_file;
 pub use watched::{Beginning, Outlets, Watched, seconds};

@@ -78,13 +78,7 @@ impl StatusServer {
         let Listen::At(address) = settings.listen else { return Ok(None) };
         settings.check()?;
         if let Some(path) = &settings.token_file {
-            let wrong = |what: String| {
-                Error::new(ErrorKind::Config, format!("status.token_file {}: {what}", path.display()))
-                    .remedy("let it hold one line with a long random word")
-            };
-            if token(path).await.map_err(|cause| wrong(cause.to_string()))?.is_empty() {
-                return Err(wrong("is empty".to_owned()));
-            }
+            try_token(path).await?;
         }
         let listener = TcpListener::bind(address).await.map_err(|cause| {
             // Whoever has the address may be about to leave it, or the address about to come: that is tried again.
@@ -181,6 +175,19 @@ async fn admit(State(site): State<Site>, request: Request, next: Next) -> Respon
     }
     (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")], "a bearer token is asked for\n")
         .into_response()
+}
+
+/// Whether the file holds a token that may be asked for.
+pub async fn try_token(path: &Path) -> Result<()> {
+    let wrong = |what: String| {
+        Error::new(ErrorKind::Config, format!("status.token_file {}: {what}", path.display()))
+            .remedy("let it hold one line with a long random word")
+    };
+    match token(path).await {
+        Ok(token) if token.is_empty() => Err(wrong("is empty".to_owned())),
+        Ok(_) => Ok(()),
+        Err(cause) => Err(wrong(cause.to_string())),
+    }
 }
 
 async fn token(path: &Path) -> std::io::Result<Vec<u8>> {

@@ -21,19 +21,32 @@ const LARGEST: u64 = 64 << 20;
 /// Lays `told` over the file at `path`; `before` is what of it the file has already. May wait for another process that
 /// does the same.
 pub(super) fn write(path: &Path, told: &[Sample], before: &[Sample]) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let lock = File::options().create(true).truncate(false).write(true).open(path.with_extension("lock"))?;
     lock.lock()?;
     let kept = match std::fs::metadata(path) {
         Ok(file) if file.len() <= LARGEST => text::decode(&String::from_utf8_lossy(&std::fs::read(path)?)),
         _ => Vec::new(),
     };
-    let mut file = tempfile::Builder::new().prefix(".asana_backup").tempfile_in(folder)?;
+    let mut file = beside(path)?;
     file.write_all(text::encode(merge(kept, told, before)).as_bytes())?;
     // Whoever collects is another user. Said of the file that is there, since a umask takes from what it is created with.
     file.as_file().set_permissions(Permissions::from_mode(0o644))?;
     file.persist(path).map_err(|failed| failed.error)?;
     Ok(())
+}
+
+/// Whether it could be written. Leaves nothing behind.
+pub fn try_file(path: &Path) -> io::Result<()> {
+    match File::options().write(true).open(path.with_extension("lock")) {
+        Err(cause) if cause.kind() != io::ErrorKind::NotFound => Err(cause),
+        _ => beside(path).map(drop),
+    }
+}
+
+/// What becomes the file once it is whole.
+fn beside(path: &Path) -> io::Result<tempfile::NamedTempFile> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    tempfile::Builder::new().prefix(".asana_backup").tempfile_in(folder)
 }
 
 /// What the file has from now on.

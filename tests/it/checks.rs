@@ -167,3 +167,40 @@ fn a_table_that_is_refused_is_said_and_is_wrong_only_where_no_run_can_do_without
     assert!(lines["users"]["remedy"].as_str().is_some_and(|remedy| remedy.contains("service account")));
     run(&served, &["--full"], 12);
 }
+
+#[test]
+fn check_tries_the_files_by_which_runs_are_told_and_calls_wrong_what_keeps_a_daemon_from_starting() {
+    let served = Served::start(&[]);
+    let place = served.folder.path().join("told");
+    let at = |name: &str| place.join(name).display().to_string();
+    let settings = format!(
+        "heartbeat_url_file = '{}'\n[metrics]\ntextfile = '{}'\npushgateway_url_file = '{}'\n\
+         [status]\ntoken_file = '{}'\n",
+        at("heartbeat"),
+        at("metrics.prom"),
+        at("push"),
+        at("token")
+    );
+    let lines = check(&served, None, &settings, 10);
+    for what in ["heartbeat", "pushgateway", "metrics file"] {
+        assert_better(&lines, what, "the service's user");
+    }
+    assert!(lines["status token"]["remedy"].is_string(), "{lines:?}");
+    std::fs::create_dir(&place).expect("a folder");
+    for (name, text) in [("heartbeat", "https://ping/canary"), ("push", "https://push"), ("token", "a word")]
+    {
+        std::fs::write(place.join(name), text).expect("writable");
+    }
+    let lines = check(&served, None, &settings, 0);
+    for what in ["heartbeat", "pushgateway", "metrics file", "status token"] {
+        assert!(says(&lines, what).contains("can be ") && lines[what].get("better").is_none(), "{lines:?}");
+    }
+    // It only tried.
+    assert_eq!(std::fs::read_dir(&place).expect("a folder").count(), 3);
+    let none = check(&served, None, "", 0);
+    assert!(
+        ["heartbeat", "pushgateway", "metrics file", "status token"]
+            .iter()
+            .all(|what| !none.contains_key(*what))
+    );
+}

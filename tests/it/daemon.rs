@@ -243,7 +243,7 @@ fn an_outage_of_the_store_is_seen_within_an_interval_and_over_with_the_first_tic
 }
 
 /// What is logged while `story` is lived through, from INFO on.
-async fn logged(story: impl Future<Output = ()>) -> Vec<String> {
+pub(crate) async fn logged(story: impl Future<Output = ()>) -> Vec<String> {
     let logs = Logs::default();
     let lines = tracing_subscriber::fmt().with_ansi(false).with_writer(logs.clone());
     let logging = tracing::subscriber::set_default(lines.with_max_level(tracing::Level::INFO).finish());

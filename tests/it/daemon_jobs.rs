@@ -10,7 +10,8 @@ use asana_simulator::Fault;
 use chrono::{TimeDelta, Timelike};
 
 use crate::daemon::{
-    File, HOUR, LOOK, Life, Listener, MINUTE, assert_kept, at, hourly, live, live_on, runs, settings, world,
+    File, HOUR, LOOK, Life, Listener, MINUTE, assert_kept, at, hourly, live, live_on, logged, runs, settings,
+    world,
 };
 use crate::seeds::paused;
 use crate::store::{Sky, Stroke};
@@ -62,6 +63,33 @@ fn a_verify_holds_up_no_backup_and_gives_signs_of_life_as_long_as_it_gets_on() {
         };
         let notify = listener.notify(12 * MINUTE);
         live(&[("acme", &world)], move || Ok(chosen.clone()), notify, story).await;
+    });
+}
+
+#[test]
+fn a_job_that_panics_is_told_as_a_bug_of_its_organization_and_the_next_tick_tries_again() {
+    paused(async {
+        let world = world("2026-02-26T08:10:00Z", 18);
+        let mut chosen = settings("UTC", &[("acme", &world)]);
+        chosen.0.schedule.verify = "30 9 * * *".to_owned();
+        let story = async |life: Life<'_>| {
+            let told = |metric| life.told(metric, "acme");
+            life.go_on_until(at("2026-02-26T09:00:00Z")).await;
+            world.weather.turn(Sky::Always(Stroke::Panic));
+            let lines = logged(life.go_on_until(at("2026-02-26T09:40:00Z"))).await;
+            let broken: Vec<_> = lines.iter().filter(|line| line.contains("the job broke off")).collect();
+            let is_whole =
+                |line: &str| line.contains("organization=\"acme\"") && line.contains("exit_code=70");
+            assert!(broken.len() == 2 && broken.iter().all(|line| is_whole(line)), "{lines:?}");
+            assert_eq!(
+                (told(&table::LAST_EXIT_CODE), told(&table::LAST_VERIFY_EXIT_CODE)),
+                (Some(70.0), Some(70.0))
+            );
+            world.weather.turn(Sky::Clear);
+            life.go_on_until(at("2026-02-26T10:40:00Z")).await;
+            assert_eq!(told(&table::LAST_EXIT_CODE), Some(0.0));
+        };
+        live(&[("acme", &world)], move || Ok(chosen.clone()), Notify::default(), story).await;
     });
 }
 

@@ -15,6 +15,9 @@ fn codes(wanted: impl Fn(&Exit) -> bool) -> Vec<u8> {
     EXITS.iter().filter(|exit| wanted(exit)).flat_map(|exit| exit.codes).copied().collect()
 }
 
+/// What systemd ends a unit with whose credential is not there (`CREDENTIALS` of systemd.exec(5)): it lasts as our own do.
+const NO_CREDENTIAL: u8 = 243;
+
 /// The numbers after `key=`, on every line that begins so.
 fn unit(text: &str, key: &str) -> Vec<Vec<u8>> {
     let values = text.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('='));
@@ -67,7 +70,7 @@ fn every_exit_code_has_an_entry_in_the_runbook_and_there_is_none_of_another() {
 fn systemd_counts_new_gaps_and_a_stop_as_success_and_tries_nothing_again_that_lasts() {
     let stopped = codes(|exit| exit.kind == Some(ErrorKind::Cancelled));
     let success = [vec![NEW_GAPS], stopped.clone()].concat();
-    let lasting = codes(|exit| exit.lasting);
+    let lasting = [codes(|exit| exit.lasting), vec![NO_CREDENTIAL]].concat();
     let services = [
         ("asana-backup.service", &success),
         ("asana-backup-run@.service", &success),

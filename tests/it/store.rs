@@ -39,6 +39,8 @@ pub(crate) enum Stroke {
     Twice,
     /// Half of what is read arrives. Gets alone.
     Torn,
+    /// Whoever calls breaks off: a bug.
+    Panic,
 }
 
 /// What decides about strokes.
@@ -168,6 +170,7 @@ impl Weather {
                 Ok(_) => effect().await,
                 refused => refused,
             },
+            Stroke::Panic => panic!("the weather is such"),
             Stroke::Calm | Stroke::Stall(_) | Stroke::Torn => effect().await,
         };
         self.power.took_effect(in_power).await;

@@ -15,7 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from deploy import SYSTEMD, by_hand, said
+from deploy import ROOT, by_hand, said
 from world import folder, hold, program, run_check, simulator
 
 BOOT = 240
@@ -28,11 +28,10 @@ note() { systemctl show "$1" -p Result -p ExecMainStatus -p ActiveState -p SubSt
 until_is() { for _ in $(seq 300); do [ "$(systemctl show "$1" -p "$2" --value)" = "$3" ] && return; sleep 0.1; done; }
 exec 2>>/results/errors
 set -x
-systemd-sysusers && systemd-tmpfiles --create asana-backup.conf
+# As deploy/README.md says, with the token pasted.
+(cd /source && sh -ex /results/install </results/token); echo "installed ExecMainStatus=$?" >>/results/log
 cp /results/config.toml /etc/asana-backup/config.toml
-install -m 600 /results/token /etc/asana-backup/token
 install -m 600 /results/token /etc/asana-backup/acme.token
-systemctl daemon-reload
 echo "folder $(stat -c '%U:%G %a' /etc/asana-backup)" >>/results/log
 """
 RUN = r"""
@@ -79,7 +78,10 @@ systemctl start $unit; note $unit watched
 kill -STOP "$(systemctl show $unit -p MainPID --value)"
 until_is $unit NRestarts 1; until_is $unit ActiveState active; note $unit restarted
 systemctl stop $unit
-# What trying again cannot mend is not tried again.
+# What trying again cannot mend is not tried again: nor a token that is not there.
+mv /etc/asana-backup/token /etc/asana-backup/kept
+systemctl start $unit; until_is $unit ActiveState failed; note $unit tokenless
+mv /etc/asana-backup/kept /etc/asana-backup/token
 echo 'no_such_key = 1' >/etc/asana-backup/config.toml
 systemctl start $unit; until_is $unit ActiveState failed; note $unit refused
 """
@@ -103,20 +105,25 @@ def ready(root):
     (root / "ready").touch()
 
 
+def install():
+    """What deploy/README.md says to install the binary, up to where the service is enabled."""
+    binary = (ROOT / "deploy" / "README.md").read_text().split("**The binary.**")[1]
+    return re.search(r"^```sh\n(.*?)^```$", binary, re.MULTILINE | re.DOTALL)[1]
+
+
 def boot(root, place, script):
-    """Boots with the units installed, runs a script in there, and gives back what it noted."""
+    """Boots, installs all that is shipped, runs a script in there, and gives back what it noted."""
     (place / "inside").write_text(INSIDE + script + END)
     (place / "by_hand").write_text(by_hand("systemd"))
+    (place / "install").write_text(install())
     (place / "check.service").write_text(CHECK)
-    installed = {
-        program(): "/usr/bin/asana-backup",
-        SYSTEMD / "asana-backup.sysusers": "/usr/lib/sysusers.d/asana-backup.conf",
-        SYSTEMD / "asana-backup.tmpfiles": "/usr/lib/tmpfiles.d/asana-backup.conf",
+    bound = {
+        program(): "/source/asana-backup",
+        ROOT / "deploy": "/source/deploy",
+        ROOT / "config": "/source/config",
         place / "check.service": "/etc/systemd/system/check.service",
     }
-    units = [path for path in SYSTEMD.iterdir() if path.suffix in (".service", ".timer")]
-    installed |= {path: f"/usr/lib/systemd/system/{path.name}" for path in units}
-    binds = [f"--bind-ro={Path(source).resolve()}:{target}" for source, target in installed.items()]
+    binds = [f"--bind-ro={Path(source).resolve()}:{target}" for source, target in bound.items()]
     command = ["systemd-nspawn", "--quiet", f"--directory={root}", "--volatile=overlay", "--register=no", "--keep-unit"]
     command += [f"--machine=asana-backup-{os.getpid()}", f"--bind={place}:/results", *binds]
     command += ["--console=pipe", "--boot", "systemd.wants=check.service"]
@@ -131,7 +138,9 @@ def boot(root, place, script):
     hold(log.exists(), f"nothing was noted:\n{console}\n{errors}")
     noted = dict(line.split(" ", 1) for line in log.read_text().splitlines())
     journal = (place / "journal").read_text() if (place / "journal").exists() else ""
-    return noted, f"{console}\n{errors[-3000:]}\n{journal[-6000:]}"
+    more = f"{console}\n{errors[-3000:]}\n{journal[-6000:]}"
+    expect(noted, more, "installed", ExecMainStatus="0")
+    return noted, more
 
 
 def expect(noted, more, name, **wanted):
@@ -191,6 +200,7 @@ def daemon(root):
         expect(noted, more, "stopped", ActiveState="inactive", Result="success")
         expect(noted, more, "watched", ActiveState="active")
         expect(noted, more, "restarted", ActiveState="active", NRestarts="1")
+        expect(noted, more, "tokenless", ActiveState="failed", ExecMainStatus="243", NRestarts="0")
         expect(noted, more, "refused", ActiveState="failed", Result="exit-code", ExecMainStatus="10", NRestarts="0")
         hold("canary" not in more, "the token is shown")
     return "under a real systemd: ready, reloaded, stopped; stuck and started anew; not tried again with wrong settings"

@@ -1,9 +1,10 @@
 //! The verb `check`: tries settings, token and repository, and says what is wrong in words a person can act on.
 //!
-//! Rule: wrong is what ends a run. What would merely be better, or will be a gap, is said, and is not wrong. Asana is only
-//! read; the store gets one small probe below `probes/`, which nothing names.
+//! Rule: wrong is what ends a run, or keeps a daemon from starting. What would merely be better, or will be a gap, is
+//! said, and is not wrong. Asana is only read; the store gets one small probe below `probes/`, which nothing names.
 
 mod access;
+mod beside;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -43,6 +44,7 @@ pub(super) async fn check(arguments: &Arguments) -> Result<u8> {
         let mut lines = Vec::new();
         asana(&config, &clients, &organization, &mut lines).await;
         repository(&organization, &mut lines).await;
+        lines.extend(beside::told(&config, &organization).await);
         lines.push(tried("schedule", daemon::upcoming(&config, &organization, Clock::wall().now())));
         for mut line in lines {
             line.organization.clone_from(&name);

@@ -26,6 +26,8 @@ const UPCOMING: usize = 5;
 /// The jobs of one organization.
 #[derive(Debug)]
 pub(super) struct Agenda {
+    /// The organization's name in the settings.
+    name: String,
     pub(super) organization: Arc<Organization>,
     times: BTreeMap<Kind, Times>,
     zone: String,
@@ -111,6 +113,7 @@ impl Agenda {
         let times = times(config, name, &organization)?;
         let Remembered { since, verify_began, succeeded, told: _ } = remembered;
         Ok(Self {
+            name: name.to_owned(),
             leads: leads(&times),
             times,
             zone: config.schedule.with(&organization.schedule).timezone,
@@ -207,7 +210,8 @@ impl Agenda {
             let Some(times) = self.times.get(kind) else { continue };
             let believed = times.believed(*began, now);
             if believed != *began {
-                tracing::warn!(job = %kind, last = %began, "the clock was set back: going on from now");
+                let organization = &self.name;
+                tracing::warn!(organization, job = %kind, last = %began, "the clock was set back: going on from now");
                 *began = believed;
             }
         }
