@@ -73,7 +73,5 @@ pub(crate) fn try_all<C: Sync>(cases: &[C], work: impl Fn(&C) + Sync, repeat: im
         worker();
     });
     let failed = failed.into_inner().expect("no holder panics");
-    // Shown with `--nocapture`.
-    println!("{} cases tried", cases.len());
     assert!(failed.is_empty(), "{} of {} cases failed:\n{}", failed.len(), cases.len(), failed.join("\n"));
 }
