@@ -148,6 +148,20 @@ fn check_tells_of_the_tables_that_the_filters_keep_and_of_what_no_run_leads_to_t
 }
 
 #[test]
+fn what_is_refused_below_tasks_as_not_on_the_plan_is_called_the_gap_that_a_run_makes_of_it() {
+    let served = Served::start(&[]);
+    refuse(&served, "/tasks/*/stories", 402);
+    refuse(&served, "/projects/*/custom_field_settings", 402);
+    let lines = check(&served, None, "", 0);
+    assert_better(&lines, "stories", "gaps accept --table stories");
+    assert_better(&lines, "custom_field_settings", "snapshots say that");
+    let said = run(&served, &["--output", "json"], 3);
+    let outcome: Value = serde_json::from_str(said.lines().next().expect("a line")).expect("JSON");
+    let available = |table: &str| outcome["tables"][table]["proof"]["available"].as_bool();
+    assert_eq!((available("stories"), available("custom_field_settings")), (Some(true), Some(false)));
+}
+
+#[test]
 fn a_table_that_is_refused_is_said_and_is_wrong_only_where_no_run_can_do_without() {
     let served = Served::start(&[]);
     refuse(&served, "/tasks/*/stories", 403);

@@ -125,14 +125,20 @@ fn table(resource: &Resource, found: &[(Below, Probe)]) -> Found {
             _ => None,
         })
         .collect();
-    let no_plan = refused.len() == found.len() && refused.iter().all(|status| *status == 402);
-    let better = (!refused.is_empty()).then(|| match no_plan {
-        true => "a plan that has it; until then snapshots say that the table is not part of it".to_owned(),
-        false => format!(
+    // As a run sees it: what hangs below tasks is on every plan.
+    let no_plan = !resource.swept_with_tasks()
+        && refused.len() == found.len()
+        && refused.iter().all(|status| *status == 402);
+    let better = if refused.is_empty() {
+        None
+    } else if no_plan {
+        Some("a plan that has it; until then snapshots say that the table is not part of it".to_owned())
+    } else {
+        Some(format!(
             "this will be a gap: let the service account see it, or accept it with `asana-backup gaps accept --table {}`",
             resource.table
-        ),
-    });
+        ))
+    };
     let is_one = found.len() == 1;
     let words: Vec<_> = found.iter().map(|(below, probe)| in_words(*below, probe, is_one)).collect();
     let are_alike = found.iter().all(|(_, probe)| *probe == Probe::Allowed);
