@@ -28,8 +28,8 @@ pub(super) async fn note_told(repository: &Repository, run: &RunId, number: Snap
     }
 }
 
-/// Those of the `gaps` of `base` that somebody was told of: what the last snapshot has of which somebody was. More deletions that
-/// are held back since then are news as well.
+/// Those of the `gaps` of `base` that somebody was told of: what the last snapshot has of which somebody was. More
+/// deletions that are held back since then are news as well.
 pub(super) async fn told(repository: &Repository, base: &Committed, gaps: &[Gap]) -> Result<Gaps> {
     let mut last = Some(base.clone());
     while let Some(one) = last {
@@ -39,6 +39,9 @@ pub(super) async fn told(repository: &Repository, base: &Committed, gaps: &[Gap]
                 break;
             }
             if repository.has_run_file(&snapshot.run, TOLD).await? {
+                if snapshot.gaps == base.snapshot.gaps {
+                    return Ok(Gaps::new(gaps.to_vec()));
+                }
                 let told = Gaps::new(repository.list(snapshot.gaps).await?);
                 let known =
                     gaps.iter().filter(|gap| told.0.get(&gap.name()).is_some_and(|told| is_same(told, gap)));

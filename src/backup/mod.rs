@@ -7,6 +7,7 @@
 //! nothing names; one that ends after it leaves a hint that the next run repairs.
 
 mod accept;
+mod answers;
 mod backfill;
 mod changes;
 mod commit;

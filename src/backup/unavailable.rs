@@ -7,7 +7,7 @@
 use crate::backup::work::Work;
 use crate::crawl::{Findings, Step};
 use crate::error::Result;
-use crate::resources;
+use crate::resources::{self, Resource};
 
 /// Why a table is not complete that the plan has had since its last walk only.
 const NEW_ON_THE_PLAN: &str = "the plan did not have it when it was last walked";
@@ -15,23 +15,32 @@ const NEW_ON_THE_PLAN: &str = "the plan did not have it when it was last walked"
 impl Work<'_> {
     /// Says which tables are unavailable, and closes their gaps.
     pub(super) fn settle_unavailable(&mut self) -> Result<()> {
+        let at_the_top = self.walk.findings().unavailable;
         for resource in resources::ALL.iter().copied().filter(|resource| !resource.swept_with_tasks()) {
             let state = self.base.as_ref().and_then(|base| base.snapshot.tables.get(resource.table));
             let was_available = state.is_none_or(|state| state.proof.available);
-            let is_read = self.has_listed(resource) || self.stage.counts(resource).rows > 0;
-            let refused = self.gaps.unavailable(resource, self.started_at).filter(|_| !is_read);
-            if let Some(phrase) = refused.filter(|_| self.walks() || !was_available) {
+            let refused = self.gaps.unavailable(resource, self.started_at);
+            let may_say_so = |_: &String| (self.walks() || !was_available) && !self.has_some_of(resource);
+            if let Some(phrase) = refused.filter(may_say_so) {
                 self.unavailable.insert(resource.table.to_owned(), format!("402 {phrase}"));
-            } else if !was_available && !self.walks() && (is_read || self.gaps.are_of(resource)) {
+                self.gaps.close_unavailable(resource);
+                continue;
+            }
+            let is_new =
+                !was_available && !self.walks() && (self.gaps.are_of(resource) || self.has_some_of(resource));
+            if is_new {
                 self.step(Step::Lack(resource.table.to_owned(), NEW_ON_THE_PLAN.to_owned()))?;
             }
-            let is_unavailable = self.unavailable.contains_key(resource.table)
-                || self.walk.findings().unavailable.contains_key(resource.table);
-            if is_unavailable {
+            if at_the_top.contains_key(resource.table) {
                 self.gaps.close_unavailable(resource);
             }
         }
         Ok(())
+    }
+
+    /// Whether something of a table is there, or was asked for and answered.
+    fn has_some_of(&self, resource: &Resource) -> bool {
+        self.stage.counts(resource).rows > 0 || self.has_listed(resource)
     }
 
     /// What was found out besides records and gaps, these tables among it.

@@ -88,8 +88,10 @@ impl Probes {
 
     async fn listing(&mut self, resource: &'static Resource, listing: &'static Listing) -> Result<Probe> {
         let units = self.units(resource, listing);
-        let Below::Table(above) = listing.below else { return self.first_of(units, listing).await };
-        if units.is_empty() { Ok(Probe::NothingAbove(above)) } else { self.first_of(units, listing).await }
+        match listing.below {
+            Below::Table(above) if units.is_empty() => Ok(Probe::NothingAbove(above)),
+            _ => self.first_of(units, listing).await,
+        }
     }
 
     /// The questions of a listing.
@@ -159,30 +161,24 @@ impl Probes {
     }
 
     /// Asks each lane, by the first project that the tables have told of.
-    pub async fn lanes(&self) -> Result<Lanes> {
-        let organization = self.walk.organization();
+    pub async fn lanes(&mut self) -> Result<Lanes> {
         let project = self.first.get("projects").and_then(|projects| projects.first());
-        let (project_events, modified_since) = match project {
-            Some((gid, _)) => (self.walk.may_hear(gid).await?, self.modified_since(gid).await?),
+        let (project_events, modified_since) = match project.map(|(gid, _)| gid.clone()) {
+            Some(gid) => (self.walk.may_hear(&gid).await?, self.modified_since(&gid).await?),
             None => (Probe::NothingAbove("projects"), Probe::NothingAbove("projects")),
         };
         Ok(Lanes {
-            workspace_events: self.walk.may_hear(organization).await?,
+            workspace_events: self.walk.may_hear(self.walk.organization()).await?,
             project_events,
             search: self.walk.probe_search().await?,
             modified_since,
         })
     }
 
-    async fn modified_since(&self, project: &str) -> Result<Probe> {
+    async fn modified_since(&mut self, project: &str) -> Result<Probe> {
         let (tasks, projects) = (resources::named("tasks"), resources::named("projects"));
         let mut units = Unit::changed_below(tasks, projects, project, self.walk.clock().now());
         let Some(unit) = units.next() else { return Ok(Probe::NothingAbove("projects")) };
-        let (operation, path, mut query) = unit.request(self.walk.organization());
-        query.push(("limit".to_owned(), "1".to_owned()));
-        Ok(match self.walk.client().get(operation, &path, &query).await? {
-            Answer::Found(_) => Probe::Allowed,
-            Answer::Refused(refusal) => Probe::Refused(refusal),
-        })
+        Ok(self.ask(&unit).await?.1)
     }
 }

@@ -1,10 +1,10 @@
 //! A power cut at any call to the store or to Asana loses nothing, doubles nothing, and shows nothing half done.
 //!
-//! Every call is tried: one that writes, or that an event stream goes on by, before its effect and after it, any other on one side,
-//! since nothing that lasts differs. Of pairs and of lost answers some are tried; `ASANA_BACKUP_FULL=1` tries both sides of every call, every lost
-//! answer and 500 pairs, `=2` every pair, which takes days; `ASANA_BACKUP_SEED` makes another organization;
-//! `ASANA_BACKUP_POINT=17b` tries one point, `17b+3a` a pair: the power goes before the effect of the run's call 17, and after that of
-//! call 3 of the run that follows.
+//! Every call is tried: one that writes, or that an event stream goes on by, before its effect and after it, any other on
+//! one side, since nothing that lasts differs. Of pairs and of lost answers some are tried; `ASANA_BACKUP_FULL=1` tries
+//! both sides of every call, every lost answer and 500 pairs, `=2` every pair, which takes days; `ASANA_BACKUP_SEED` makes
+//! another organization; `ASANA_BACKUP_POINT=17b` tries one point, `17b+3a` a pair: the power goes before the effect of the
+//! run's call 17, and after that of call 3 of the run that follows.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
