@@ -48,6 +48,7 @@ pub(super) async fn demo(
         epoch: clock.now(),
         // A person is waiting, and wants to see every edit in the second backup.
         search_lag: std::time::Duration::ZERO,
+        event_delay: std::time::Duration::ZERO,
         ..Options::default()
     });
     let url = path.display().to_string();

@@ -1,4 +1,5 @@
-"""What the demo prints at its end works as printed: its own commands in a shell, its SQL in DuckDB."""
+"""The demo's second backup writes what changed, and what it prints at its end works as printed: its own commands in a
+shell, its SQL in DuckDB."""
 
 import re
 import subprocess
@@ -13,6 +14,8 @@ def check():
             [program(), "demo", "--size", "tiny"], cwd=place, stdin=subprocess.DEVNULL, capture_output=True, text=True
         )
         hold(demo.returncode == 0, f"the demo ends with {demo.returncode}:\n{demo.stdout}{demo.stderr}")
+        second = re.search(r"^snapshot 2 .* ([0-9]+) new parts", demo.stdout, re.MULTILINE)
+        hold(second and int(second[1]) > 0, f"the second backup writes what the edits changed:\n{demo.stdout}")
         commands = [line.strip() for line in demo.stdout.splitlines() if line.startswith("  ") and "repository" in line]
         own = [command for command in commands if not command.startswith("duckdb")]
         hold(len(own) == 2, f"the demo prints two commands of its own, and not {own}")
