@@ -22,7 +22,10 @@ pub(super) async fn each(
         match work(name, url, settings).await {
             // Nobody wants the others either.
             Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
-            Err(error) if failed.is_err() => tracing::error!(organization = name, %error, "failed as well"),
+            Err(error) if failed.is_err() => {
+                let remedy = error.remedy_text().unwrap_or_default();
+                tracing::error!(organization = name, %error, remedy, "failed as well");
+            }
             Err(error) if repositories.len() > 1 => failed = Err(error.doing(name.clone())),
             Err(error) => failed = Err(error),
             Ok(()) => {}

@@ -1,6 +1,6 @@
 //! What a person is told: tables, sentences, errors.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -37,8 +37,19 @@ pub(super) fn json(value: &impl Serialize) -> Result<()> {
     Ok(())
 }
 
+/// Whether errors are told by the log: where no person sits at a terminal, whoever collects its lines reads nothing else.
+pub(super) fn logs_errors() -> bool {
+    !std::io::stderr().is_terminal() && tracing::enabled!(tracing::Level::ERROR)
+}
+
 /// Says what went wrong and what to do about it, and gives the exit code.
 pub(super) fn failure(error: &Error) -> ExitCode {
+    let exit_code = error.kind().exit_code();
+    if logs_errors() {
+        let remedy = error.remedy_text().unwrap_or_default();
+        tracing::error!(exit_code, %error, remedy, "the program ends with an error");
+        return ExitCode::from(exit_code);
+    }
     let mut text = format!("error: {error}");
     if let Some(remedy) = error.remedy_text() {
         text.push_str("\n  remedy: ");
@@ -47,7 +58,7 @@ pub(super) fn failure(error: &Error) -> ExitCode {
     if writeln!(std::io::stderr(), "{}", tame(&text)).is_err() {
         tracing::debug!("nobody reads standard error");
     }
-    ExitCode::from(error.kind().exit_code())
+    ExitCode::from(exit_code)
 }
 
 /// A table whose first column is text and whose others are numbers.

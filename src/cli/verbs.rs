@@ -51,7 +51,12 @@ pub(super) async fn run(
             Err(error) => failed = failed.or(Some(error)),
         }
     }
-    failed.map_or(Ok(code), Err)
+    match failed {
+        // Its job's last line has said all of it.
+        Some(error) if show::logs_errors() => Ok(error.kind().exit_code()),
+        Some(error) => Err(error),
+        None => Ok(code),
+    }
 }
 
 /// Backs up one organization, with progress.

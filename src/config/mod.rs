@@ -257,9 +257,12 @@ impl Config {
                 "set ASANA_ORGANIZATION and ASANA_BACKUP_REPOSITORY, or write a config file (config/example.toml)",
             ));
         }
-        if chosen.len() > 1 && overrides.repository.is_some() {
+        // Whoever gives an index starts one job for each organization of the file.
+        let by_index = overrides.organization.is_none() && overrides.organization_index.is_some();
+        let several = if by_index { self.organizations.len() } else { chosen.len() };
+        if several > 1 && overrides.repository.is_some() {
             return Err(Error::new(ErrorKind::Config, "one repository cannot hold several organizations")
-                .remedy("say which with --organization"));
+                .remedy("say which with --organization, or name a repository for each in the config file"));
         }
         for (name, organization) in &mut chosen {
             organization.lay_over(overrides);

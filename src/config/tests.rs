@@ -189,6 +189,11 @@ fn jobs_that_share_a_file_out_get_one_organization_each_by_their_index() {
     let names: Vec<_> = (0..2).map(|index| job(index).expect("there")[0].0.clone()).collect();
     assert_eq!(names, ["a", "b"]);
     assert_eq!(job(2).expect_err("there are two").kind(), ErrorKind::Config);
+    // One that is named for all of them, as by the environment, is nobody's.
+    let overrides =
+        Overrides { organization_index: Some(0), repository: Some("s".to_owned()), ..Overrides::default() };
+    let error = config.chosen(&overrides).expect_err("both would write to it");
+    assert!(error.to_string().contains("several organizations"), "{error}");
 }
 
 #[test]

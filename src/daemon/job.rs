@@ -169,7 +169,7 @@ pub async fn verify(
 }
 
 /// What comes of `work`, also where it panics: that is told like any other end, and is one organization's.
-async fn or_broken_off<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(super) async fn or_broken_off<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| Err(broke_off()))
 }
 

@@ -186,8 +186,7 @@ fn verified(result: Result<Report>) -> Done {
     Done { outcome: None, error, exit_code, last: None }
 }
 
-/// What comes of a panic beside the job itself, as where the repository is read after it: it was one organization's, and
-/// the others go on.
+/// What comes of a panic beside the job itself, as where it is told: it was one organization's, and the others go on.
 fn broke_off(name: &str) -> Done {
     let error = job::broke_off();
     let remedy = error.remedy_text().unwrap_or_default();

@@ -1,14 +1,14 @@
 //! Trying what lies outside: the token, and the repository.
 //!
-//! Rule: a trial takes a moment only, and what comes of it stops nothing: the next tick tries again.
+//! Rule: a trial takes a moment only, and what comes of it, a panic included, stops nothing: the next tick tries again.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::backup;
 use crate::config::{Config, Organization};
-use crate::daemon::Outside;
 use crate::daemon::last::Last;
+use crate::daemon::{Outside, job};
 use crate::error::{Error, ErrorKind, Result};
 use crate::repository::Repository;
 
@@ -58,7 +58,7 @@ pub(super) async fn last(outside: &Outside, organization: &Organization) -> Resu
 }
 
 async fn patiently<T>(trial: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::time::timeout(TRIED_FOR, trial).await.unwrap_or_else(|_| {
+    tokio::time::timeout(TRIED_FOR, job::or_broken_off(trial)).await.unwrap_or_else(|_| {
         let seconds = TRIED_FOR.as_secs();
         Err(Error::new(ErrorKind::Unavailable, format!("no answer within {seconds} s"))
             .remedy("none is needed if it passes: the next tick tries again"))

@@ -94,6 +94,27 @@ fn a_job_that_panics_is_told_as_a_bug_of_its_organization_and_the_next_tick_trie
 }
 
 #[test]
+fn a_panic_where_an_organization_is_tried_at_the_start_is_told_of_it_and_holds_up_nobody() {
+    paused(async {
+        let [broken, good] = [19, 20].map(|seed| world("2026-02-26T08:10:00Z", seed));
+        broken.weather.turn(Sky::Always(Stroke::Panic));
+        let named = [("acme", &broken), ("hooli", &good)];
+        let chosen = settings("UTC", &named);
+        let story = async |life: Life<'_>| {
+            life.go_on_until(at("2026-02-26T09:00:00Z")).await;
+            let code = |name| life.told(&table::LAST_EXIT_CODE, name);
+            assert_eq!((code("acme"), code("hooli")), (Some(70.0), Some(0.0)));
+            broken.weather.turn(Sky::Clear);
+            life.go_on_until(at("2026-02-26T10:00:00Z")).await;
+            assert_eq!(code("acme"), Some(0.0));
+        };
+        let lines = logged(live(&named, move || Ok(chosen.clone()), Notify::default(), story)).await;
+        let is_told = |line: &String| line.contains("the repository was tried") && line.contains("acme");
+        assert!(lines.iter().any(is_told), "{lines:?}");
+    });
+}
+
+#[test]
 fn a_run_whose_clock_is_set_back_goes_on_by_the_time_that_it_began_with() {
     paused(async {
         let world = world("2026-02-26T08:10:00Z", 16);

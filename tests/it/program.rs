@@ -194,7 +194,7 @@ fn a_run_that_is_to_explain_itself_says_its_plan_and_its_price_first_and_afterwa
 fn a_backfill_by_hand_says_what_it_reads_and_what_it_cost_and_refuses_what_nobody_knows() {
     let served = Served::start(&[]);
     let none = ends(&served.run(&["backfill", "--all", "--tables", "tasks"]), 10);
-    assert!(none.contains("remedy: `asana-backup run` does that"), "{none}");
+    assert!(none.contains(r#""remedy":"`asana-backup run` does that"#), "{none}");
     ends(&served.run(&["run"]), 0);
     let said = ends(
         &served.run(&["backfill", "--since", "2020-01-31", "--tables", "tasks,stories", "--explain"]),
@@ -304,6 +304,30 @@ fn a_refused_token_is_exit_12_and_is_never_shown_whatever_is_logged() {
 }
 
 #[test]
+fn where_no_person_sits_at_a_terminal_all_of_standard_error_is_json_and_an_error_is_told_once() {
+    let served = Served::start(&[]);
+    let errors = |command: &mut Command, code: i32| -> Vec<Value> {
+        let output = command.output().expect("it runs");
+        assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let text = String::from_utf8(output.stderr).expect("UTF-8");
+        let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
+        lines.filter(|line| line["level"] == "ERROR").collect()
+    };
+    let of_a_job = errors(served.command(&["run"]).env("ASANA_BASE_URL", "http://127.0.0.1:9/api/1.0"), 13);
+    let before_a_job = errors(&mut served.command(&["run", "--organization", "nobody"]), 10);
+    let of_a_reader = errors(&mut served.command(&["verify"]), 10);
+    for errors in [of_a_job, before_a_job, of_a_reader] {
+        let [one] = &errors[..] else { panic!("{errors:?}") };
+        let fields = &one["fields"];
+        assert!(fields["exit_code"].is_u64() && fields["error"].is_string(), "{one}");
+        assert!(fields["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()), "{one}");
+    }
+    // Whoever switches the log off is told all the same.
+    let quiet = served.command(&["verify"]).env("ASANA_BACKUP_LOG", "off").output().expect("it runs");
+    assert!(ends(&quiet, 10).contains("error: "), "{quiet:?}");
+}
+
+#[test]
 fn what_is_wrong_with_the_settings_is_exit_10_with_a_remedy() {
     let served = Served::start(&[]);
     let config = served.folder.path().join("config.toml");
@@ -312,7 +336,7 @@ fn what_is_wrong_with_the_settings_is_exit_10_with_a_remedy() {
     let said = ends(&served.run(&["run", "--config", &config]), 10);
     assert!(said.contains("requests_per_hour"), "{said}");
     let nothing = ends(&program().arg("run").env_remove("ASANA_ORGANIZATION").output().expect("runs"), 10);
-    assert!(nothing.contains("remedy: set ASANA_ORGANIZATION"), "{nothing}");
+    assert!(nothing.contains(r#""remedy":"set ASANA_ORGANIZATION"#), "{nothing}");
     let mut foreign = served.command(&["run", "--organization", "99"]);
     let said = ends(&foreign.output().expect("runs"), 10);
     assert!(said.contains("99"), "{said}");
