@@ -13,6 +13,7 @@ import http.client
 import http.server
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -265,9 +266,26 @@ def spans(watched):
         hold("http/protobuf" in log, "nobody says that there is no gRPC")
 
 
+def at_a_terminal(watched, *arguments):
+    """What a person reads of standard error."""
+    reads, writes = pty.openpty()
+    done = subprocess.run(
+        [program(), *arguments], env={**os.environ, **watched.environment}, stdout=subprocess.DEVNULL, stderr=writes, timeout=PATIENCE
+    )
+    os.close(writes)
+    said = bytearray()
+    # A terminal whose other end is closed is an error, once all is read.
+    with contextlib.suppress(OSError), os.fdopen(reads, "rb", buffering=0) as terminal:
+        while some := terminal.read(1 << 16):
+            said += some
+    return done.returncode, said.decode()
+
+
 def logs(watched):
-    """JSON where there is no terminal, whatever level is asked for; no token and no signature in it."""
+    """JSON where there is no terminal, whatever level is asked for; no token and no signature in it. Sentences where there is one."""
     watched.set()
+    code, said = at_a_terminal(watched, "verify", "--snapshot", "999")
+    hold(code != 0 and "error: " in said and "  remedy: " in said and "{" not in said, f"a person at a terminal reads {said!r}")
     log = watched.run("run", ASANA_BACKUP_LOG="trace")
     lines = [json.loads(line) for line in log.splitlines()]
     ours = [line for line in lines if line.get("spans")]
