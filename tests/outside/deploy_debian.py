@@ -34,13 +34,18 @@ MODES = {
 }
 
 
-def check():
+def made():
+    """Makes the package, and says where it is."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     ran = subprocess.run([ROOT / "deploy/debian/build", "dev"], capture_output=True, text=True, timeout=1500)
     hold(ran.returncode == 0, f"deploy/debian/build dev:\n{ran.stdout}{ran.stderr}")
-    made = sorted((target / "debian").glob("asana-backup_*.deb"), key=lambda path: path.stat().st_mtime)
-    hold(made, "no package was made")
-    package = made[-1]
+    found = sorted((target / "debian").glob("asana-backup_*.deb"), key=lambda path: path.stat().st_mtime)
+    hold(found, "no package was made")
+    return found[-1]
+
+
+def check():
+    package = made()
     text, _ = said(["dpkg-deb", "--contents", package])
     found = {}
     for line in text.splitlines():

@@ -1,9 +1,9 @@
 """The shipped units under a real systemd: one boots in a container, and runs the program as an administrator would.
 
-    PROGRAM=target/debug/asana-backup python3 tests/outside/systemd.py ROOT [run|daemon]
+    PROGRAM=target/debug/asana-backup python3 tests/outside/systemd.py ROOT [run|daemon|package]
 
 ROOT is a Debian of this machine's own release, made once by debootstrap if it is not there (two minutes) and never written to
-afterwards: each boot has a layer of its own. Needs root, debootstrap and systemd-nspawn. The container shares the network of
+afterwards: each boot has a layer of its own. Needs root, debootstrap and systemd-nspawn; cargo-deb for the package. The container shares the network of
 this machine, where the simulated Asana listens on 127.0.0.1.
 """
 
@@ -15,6 +15,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import deploy_debian
 from deploy import ROOT, by_hand, said
 from world import folder, hold, program, run_check, simulator
 
@@ -28,12 +29,14 @@ note() { systemctl show "$1" -p Result -p ExecMainStatus -p ActiveState -p SubSt
 until_is() { for _ in $(seq 300); do [ "$(systemctl show "$1" -p "$2" --value)" = "$3" ] && return; sleep 0.1; done; }
 exec 2>>/results/errors
 set -x
-# As deploy/README.md says, with the token pasted.
-(cd /source && sh -ex /results/install </results/token); echo "installed ExecMainStatus=$?" >>/results/log
+INSTALL; echo "installed ExecMainStatus=$?" >>/results/log
 cp /results/config.toml /etc/asana-backup/config.toml
 install -m 600 /results/token /etc/asana-backup/acme.token
 echo "folder $(stat -c '%U:%G %a' /etc/asana-backup)" >>/results/log
 """
+# As deploy/README.md says, with the token pasted.
+BINARY = "(cd /source && sh -ex /results/install </results/token)"
+PACKAGE = "dpkg -i /source/package.deb </dev/null"
 RUN = r"""
 # First, also because systemd forgets how a unit ended that nothing refers to.
 systemctl start asana-backup-run@acme.timer; note asana-backup-run@acme.timer timer
@@ -85,6 +88,35 @@ mv /etc/asana-backup/kept /etc/asana-backup/token
 echo 'no_such_key = 1' >/etc/asana-backup/config.toml
 systemctl start $unit; until_is $unit ActiveState failed; note $unit refused
 """
+PACKAGED = r"""
+unit=asana-backup.service
+said() { echo "$1 $2" >>/results/log; }
+is_enabled() { said "$1" "$(systemctl is-enabled $unit)"; }
+main() { systemctl show $unit -p MainPID --value; }
+is_enabled fresh
+install -m 600 /results/token /etc/asana-backup/token
+systemctl enable --now $unit; note $unit started
+before=$(main)
+dpkg -i /source/package.deb </dev/null; echo "again ExecMainStatus=$?" >>/results/log
+note $unit upgraded; is_enabled kept
+[ "$before" = "$(main)" ] && said process old || said process new
+cmp /results/config.toml /etc/asana-backup/config.toml && said settings kept
+# Settings that it cannot start with leave no package half configured.
+echo 'no_such_key = 1' >>/etc/asana-backup/config.toml
+dpkg -i /source/package.deb </dev/null; echo "wrong ExecMainStatus=$?" >>/results/log
+cp /results/config.toml /etc/asana-backup/config.toml
+systemctl reset-failed $unit; systemctl start $unit; note $unit mended
+for _ in $(seq 300); do [ -e /var/lib/asana-backup/acme/repository.json ] && break; sleep 0.1; done
+last=$(main)
+dpkg -r asana-backup; echo "removed ExecMainStatus=$?" >>/results/log
+[ -d "/proc/$last" ] && said running still || said running nothing
+[ -e /usr/bin/asana-backup ] || said program gone
+dpkg --purge asana-backup; echo "purged ExecMainStatus=$?" >>/results/log
+for file in /etc/asana-backup/token /var/lib/asana-backup/acme /var/cache/asana-backup /etc/asana-backup/config.toml; do
+  [ -e $file ] && said $file there || said $file gone
+done
+id asana-backup >/dev/null && said owner there
+"""
 END = "journalctl --no-pager -o cat -u 'asana-backup*' >/results/journal\nsystemctl poweroff\n"
 CHECK = "[Unit]\nAfter=multi-user.target\n[Service]\nType=oneshot\nExecStart=/bin/sh /results/inside\n"
 
@@ -111,9 +143,9 @@ def install():
     return re.search(r"^```sh\n(.*?)^```$", binary, re.MULTILINE | re.DOTALL)[1]
 
 
-def boot(root, place, script):
+def boot(root, place, script, package=None):
     """Boots, installs all that is shipped, runs a script in there, and gives back what it noted."""
-    (place / "inside").write_text(INSIDE + script + END)
+    (place / "inside").write_text(INSIDE.replace("INSTALL", PACKAGE if package else BINARY) + script + END)
     (place / "by_hand").write_text(by_hand("systemd"))
     (place / "install").write_text(install())
     (place / "check.service").write_text(CHECK)
@@ -123,6 +155,8 @@ def boot(root, place, script):
         ROOT / "config": "/source/config",
         place / "check.service": "/etc/systemd/system/check.service",
     }
+    if package:
+        bound[package] = "/source/package.deb"
     binds = [f"--bind-ro={Path(source).resolve()}:{target}" for source, target in bound.items()]
     command = ["systemd-nspawn", "--quiet", f"--directory={root}", "--volatile=overlay", "--register=no", "--keep-unit"]
     command += [f"--machine=asana-backup-{os.getpid()}", f"--bind={place}:/results", *binds]
@@ -206,10 +240,30 @@ def daemon(root):
     return "under a real systemd: ready, reloaded, stopped; stuck and started anew; not tried again with wrong settings"
 
 
+def package(root):
+    """The Debian package: installed, started, upgraded, removed and purged."""
+    with folder() as place, simulator("tiny", token="canary") as world:
+        world_of(world, place)
+        noted, more = boot(root, place, PACKAGED, deploy_debian.made())
+        hold(noted.get("folder") == "root:asana-backup 750", f"/etc/asana-backup: {noted.get('folder')}\n{more}")
+        hold(noted.get("fresh") == "disabled", f"installed, the daemon is {noted.get('fresh')}\n{more}")
+        for moment in ("started", "upgraded", "mended"):
+            expect(noted, more, moment, ActiveState="active", SubState="running")
+        for step in ("again", "wrong", "removed", "purged"):
+            expect(noted, more, step, ExecMainStatus="0")
+        found = {"kept": "enabled", "process": "new", "settings": "kept", "running": "nothing", "program": "gone", "owner": "there"}
+        found |= {"/etc/asana-backup/token": "there", "/var/lib/asana-backup/acme": "there"}
+        found |= {"/var/cache/asana-backup": "gone", "/etc/asana-backup/config.toml": "gone"}
+        for what, wanted in found.items():
+            hold(noted.get(what) == wanted, f"{what} is {noted.get(what)}, not {wanted}\n{more}")
+        hold("canary" not in more, "the token is shown")
+    return "under a real systemd, by dpkg: installed and not enabled; upgraded with a new process and the old settings; removed and purged without the backup"
+
+
 if __name__ == "__main__":
     if len(sys.argv) not in (2, 3):
-        sys.exit("usage: systemd.py ROOT [run|daemon]")
-    parts = {"run": run, "daemon": daemon}
+        sys.exit("usage: systemd.py ROOT [run|daemon|package]")
+    parts = {"run": run, "daemon": daemon, "package": package}
     chosen = [parts[sys.argv[2]]] if len(sys.argv) == 3 else list(parts.values())
     where = Path(sys.argv[1]).resolve()
     ready(where)
