@@ -7,7 +7,9 @@
 
 use std::fmt;
 
-use chrono::{DateTime, FixedOffset, Offset, TimeDelta, TimeZone, Timelike, Utc};
+use chrono::{
+    DateTime, FixedOffset, MappedLocalTime, NaiveDateTime, Offset, TimeDelta, TimeZone, Timelike, Utc,
+};
 use chrono_tz::Tz;
 use croner::Cron;
 use croner::parser::{CronParser, Seconds, Year};
@@ -17,10 +19,14 @@ use crate::config::ScheduleSettings;
 use crate::error::{Error, ErrorKind, Result};
 use crate::model::Hash;
 
-/// How far apart ticks are looked at, to find the longest pause.
+/// How many ticks are looked at, at the least, to find the longest pause;
 const LOOKED_AT: usize = 400;
+/// and over how long, at the least: a week has all its pauses.
+const LOOKED_OVER: TimeDelta = TimeDelta::days(8);
 /// How many changes of the clock may lie before a tick.
 const CHANGES: usize = 64;
+/// How many ticks may lie in what a clock shows again when it is set back: no zone sets it back by more than a day.
+const SHOWN_AGAIN: usize = 24 * 60;
 /// More than that between two polls, and event streams are not listened to as often as they should.
 const HOURLY: TimeDelta = TimeDelta::minutes(90);
 
@@ -117,8 +123,28 @@ impl Times {
         if self.is_of_every_hour() {
             return self.next_of_every_hour(at);
         }
-        let found = self.cron.find_next_occurrence(&at.with_timezone(&self.zone), false).ok()?;
-        Some(found.to_utc()).filter(|found| *found > at)
+        // What comes when is ours alone: the crate knows the ticks of a clock on the wall.
+        let mut shown = at.with_timezone(&self.zone).naive_local();
+        for _ in 0..SHOWN_AGAIN {
+            shown = self.cron.find_next_occurrence(&shown.and_utc(), false).ok()?.naive_utc();
+            let tick = self.moment(shown);
+            // Where the clock shows an hour again, its ticks have been.
+            if tick > at {
+                return Some(tick);
+            }
+        }
+        None
+    }
+
+    /// When a clock on the wall shows a time: first, if it does so twice; if never, when it is past it.
+    fn moment(&self, shown: NaiveDateTime) -> DateTime<Utc> {
+        match self.zone.from_local_datetime(&shown) {
+            MappedLocalTime::Single(moment) | MappedLocalTime::Ambiguous(moment, _) => moment.to_utc(),
+            MappedLocalTime::None => {
+                let (near, day) = (shown.and_utc(), TimeDelta::days(1));
+                self.change(near - day, near + day)
+            }
+        }
     }
 
     /// Whether it goes by the minute alone, whatever the hour.
@@ -205,8 +231,14 @@ impl Times {
     /// The longest pause between two of the next ticks.
     #[must_use]
     pub fn longest(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
-        let ticks = self.upcoming(now, LOOKED_AT);
-        ticks.windows(2).map(|two| two[1] - two[0]).max()
+        let first = self.next(now)?;
+        let (mut tick, mut longest, mut seen) = (first, None, 0);
+        while seen < LOOKED_AT || tick - first < LOOKED_OVER {
+            let Some(next) = self.next(tick) else { break };
+            longest = longest.max(Some(next - tick));
+            (tick, seen) = (next, seen + 1);
+        }
+        longest
     }
 
     /// What is to be said where backups are so rare that event streams may be lost.

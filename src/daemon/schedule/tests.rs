@@ -65,6 +65,62 @@ fn an_hour_that_comes_twice_has_a_fixed_tick_once_and_one_of_every_hour_twice() 
 }
 
 #[test]
+fn a_job_that_began_while_an_hour_came_again_has_a_next_tick_and_is_late_in_its_time() {
+    for from in ["2027-10-31T01:00:00", "2027-10-31T01:10:00", "2027-10-31T01:30:00", "2027-10-31T01:59:59"] {
+        check("30 2 * * *", "Europe/Berlin", from, &["2027-11-01T01:30:00", "2027-11-02T01:30:00"]);
+        check("*/5 2 * * *", "Europe/Berlin", from, &["2027-11-01T01:00:00", "2027-11-01T01:05:00"]);
+        check("30 2,14 * * *", "Europe/Berlin", from, &["2027-10-31T13:30:00", "2027-11-01T01:30:00"]);
+        let late = times("30 2 * * *", "Europe/Berlin").late_from(at(from));
+        assert_eq!(late, Some(at("2027-11-02T01:30:00")), "{from}");
+    }
+}
+
+#[test]
+fn a_tick_before_the_missing_hour_comes_once_and_each_of_a_list_comes() {
+    let days = ["2027-03-28T00:30:00", "2027-03-28T23:30:00"];
+    check("30 1 * * *", "Europe/Berlin", "2027-03-28T00:10:00", &days);
+    let list = ["2027-03-28T01:00:00", "2027-03-28T12:30:00", "2027-03-29T00:30:00"];
+    check("30 2,14 * * *", "Europe/Berlin", "2027-03-28T00:10:00", &list);
+    // All that the missing hour would have had is one tick.
+    let minutes = ["2027-03-28T01:00:00", "2027-03-29T00:00:00", "2027-03-29T00:05:00"];
+    check("*/5 2 * * *", "Europe/Berlin", "2027-03-28T00:10:00", &minutes);
+    // A day that was left out: Apia, 2011-12-30.
+    let days = ["2011-12-29T22:00:00", "2011-12-30T10:00:00", "2011-12-30T22:00:00"];
+    check("0 12 * * *", "Pacific/Apia", "2011-12-29T12:00:00", &days);
+}
+
+#[test]
+fn whatever_the_zone_and_the_moment_there_is_a_next_tick_within_two_days_and_none_twice() {
+    for zone in ["Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "Asia/Gaza"] {
+        for expression in ["30 2 * * *", "0,30 0-3 * * *", "45 1 * * *", "30 2,14 * * *"] {
+            let times = times(expression, zone);
+            let mut from = at("2027-01-01T00:00:00");
+            while from < at("2028-01-01T00:00:00") {
+                let next = times.next(from).expect("there is always a next day");
+                assert!(next > from && next - from < TimeDelta::days(2), "{expression} {zone} {from} {next}");
+                // Whatever comes before it leads to it.
+                assert_eq!(
+                    times.next(next - TimeDelta::seconds(1)),
+                    Some(next),
+                    "{expression} {zone} {from}"
+                );
+                from += TimeDelta::minutes(47);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_longest_pause_is_that_of_a_whole_week_whatever_the_day() {
+    let times = times("*/5 9-17 * * 1-5", "UTC");
+    for day in 1..8 {
+        let longest = times.longest(at(&format!("2027-02-0{day}T00:00:00")));
+        // From Friday, 17:55, to Monday, 9:00.
+        assert_eq!(longest, Some(TimeDelta::minutes(2 * 24 * 60 + 15 * 60 + 5)), "{day}");
+    }
+}
+
+#[test]
 fn whatever_the_zone_a_year_of_hourly_ticks_has_no_hole_and_no_tick_comes_twice() {
     for zone in ["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"] {
         let times = times("17 * * * *", zone);
