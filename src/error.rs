@@ -153,12 +153,13 @@ pub struct Error {
     message: String,
     doing: Vec<String>,
     remedy: Option<String>,
+    logged: bool,
 }
 
 impl Error {
     /// An error of `kind` that says `message`.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), doing: Vec::new(), remedy: None }
+        Self { kind, message: message.into(), doing: Vec::new(), remedy: None, logged: false }
     }
 
     /// Adds what was being done, outermost last: `e.doing("read page 7 of tasks")`.
@@ -173,6 +174,19 @@ impl Error {
     pub fn remedy(mut self, remedy: impl Into<String>) -> Self {
         self.remedy = Some(remedy.into());
         self
+    }
+
+    /// Notes that the log has it, with the organization that it is of: nobody need say it again there.
+    #[must_use]
+    pub fn logged(mut self) -> Self {
+        self.logged = true;
+        self
+    }
+
+    /// Whether the log has it.
+    #[must_use]
+    pub fn is_logged(&self) -> bool {
+        self.logged
     }
 
     /// What the caller should do.

@@ -40,11 +40,18 @@ pub struct Report {
     pub bytes: u64,
     /// Rows that were read, and compared with their JSON where the table is Asana's; none without `--deep`.
     pub rows_compared: u64,
-    /// What is wrong.
+    /// What is wrong, each once, however many snapshots name it.
     pub findings: Vec<Finding>,
 }
 
 impl Report {
+    fn take(&mut self, finding: Finding) {
+        match self.findings.iter_mut().find(|known| known.is_like(&finding)) {
+            Some(known) => known.snapshots.extend(finding.snapshots),
+            None => self.findings.push(finding),
+        }
+    }
+
     /// The error that a report of damage is; what the next run sets right is none.
     pub fn result(&self) -> Result<()> {
         let damage: Vec<&Finding> = self.findings.iter().filter(|finding| !finding.heals).collect();
@@ -89,7 +96,7 @@ pub async fn verify_watched(repository: &Repository, scope: Scope, progress: &Pr
         };
         if scope.snapshot.is_none_or(|wanted| wanted == number) {
             let found = check_snapshot(repository, &committed, previous.as_ref(), &mut checked).await?;
-            report.findings.extend(found);
+            found.into_iter().for_each(|finding| report.take(finding));
             if scope.deep {
                 compare(repository, &committed, &mut compared, &mut report).await?;
             }
@@ -188,9 +195,28 @@ fn collect(
     match result {
         Ok(rows) => report.rows_compared += rows,
         Err(error) if error.kind() == ErrorKind::Corrupt => {
-            report.findings.push(Finding::damage(object, error.to_string()));
+            report.take(Finding::damage(object, error.to_string()));
         }
         Err(error) => return Err(error),
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::fixtures::history;
+
+    #[tokio::test]
+    async fn damage_is_one_finding_however_many_snapshots_name_it() {
+        let repository = history().await;
+        let all = repository.snapshots().await.expect("listed");
+        let listed = repository.store().list("tables").await.expect("listed");
+        let part = listed.iter().find(|object| object.key.ends_with(".parquet")).expect("a part");
+        repository.store().put_hint(&part.key, b"1".to_vec().into()).await.expect("overwritten");
+        let report = verify(&repository, Scope::default()).await.expect("verified");
+        let [finding] = &report.findings[..] else { panic!("{:?}", report.findings) };
+        assert_eq!((&*finding.object, &finding.snapshots[..]), (&*part.key, &all[..3]));
+        assert!(finding.snapshots.len() > 1 && finding.to_string().contains(" snapshots, "), "{finding}");
+    }
 }

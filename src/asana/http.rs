@@ -344,7 +344,10 @@ impl Course<'_> {
 
 fn denied(refusal: &Refusal) -> Error {
     Error::new(ErrorKind::Denied, format!("Asana refuses the token: {}", refusal.phrase))
-        .remedy("put a valid token where the settings say; the program reads it again by itself")
+        .remedy(
+            "put a valid token where the settings say: a token file is read again by itself; what systemd loads, or a \
+             variable holds, when the service is started again",
+        )
 }
 
 /// Where a redirect points to. Only the origin: the rest of the address may hold a secret.

@@ -1,6 +1,9 @@
 //! What a person chose: settings, organizations, repositories.
 
+use tracing::Instrument;
+
 use crate::cli::arguments::Arguments;
+use crate::cli::show;
 use crate::config::{Config, Organization, ScheduleSettings, StoreSettings};
 use crate::error::{Error, ErrorKind, Result};
 use crate::telemetry::{Metrics, Outlets};
@@ -19,15 +22,19 @@ pub(super) async fn each(
 ) -> Result<()> {
     let (repositories, mut failed) = (repositories(arguments)?, Ok(()));
     for (name, url, settings) in &repositories {
-        match work(name, url, settings).await {
+        let span = tracing::info_span!("repository", organization = name);
+        match work(name, url, settings).instrument(span.clone()).await {
             // Nobody wants the others either.
             Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
-            Err(error) if failed.is_err() => {
-                let remedy = error.remedy_text().unwrap_or_default();
-                tracing::error!(organization = name, %error, remedy, "failed as well");
+            Err(error) => {
+                if failed.is_err() || show::logs_errors() {
+                    let (exit_code, remedy) =
+                        (error.kind().exit_code(), error.remedy_text().unwrap_or_default());
+                    span.in_scope(|| tracing::error!(exit_code, %error, remedy, "failed"));
+                }
+                let error = if repositories.len() > 1 { error.doing(name.clone()) } else { error };
+                failed = failed.and(Err(error.logged()));
             }
-            Err(error) if repositories.len() > 1 => failed = Err(error.doing(name.clone())),
-            Err(error) => failed = Err(error),
             Ok(()) => {}
         }
     }

@@ -15,7 +15,7 @@ use crate::config::ScheduleSettings;
 use crate::daemon::{Last, leading, open};
 use crate::error::Result;
 use crate::model::{Hash, Snapshot, SnapshotNumber, TableState};
-use crate::repository::{Repository, Store, TableObjects};
+use crate::repository::{Repository, Store, TableObjects, commit_time};
 
 /// The exit code of a late copy, where it was asked for.
 const LATE: u8 = 1;
@@ -45,6 +45,8 @@ pub(super) struct Report {
     pub(super) schedule: Option<String>,
     pub(super) late_from: Option<DateTime<Utc>>,
     pub(super) late: bool,
+    /// Whether the copy is from a time that has not come by this machine's clock: no run begins until it has.
+    pub(super) ahead: bool,
     pub(super) gaps: u64,
     pub(super) accepted_gaps: u64,
     pub(super) held_deletions: u64,
@@ -128,6 +130,7 @@ async fn report(
     // A first copy is late as well: nobody else says that it never came to its end.
     let since = last.backup.unwrap_or(repository.created_at());
     let late_from = times.as_ref().and_then(|times| times.late_from(since));
+    let ahead = commit_time(now, newest).is_err();
     Ok(Report {
         name: name.to_owned(),
         repository: repository.store().url().to_owned(),
@@ -140,7 +143,8 @@ async fn report(
         complete_snapshot: repository.latest_complete().await?.map(|one| one.snapshot.number),
         schedule: times.map(|times| format!("{} {}", times.expression(), schedule.timezone)),
         late_from,
-        late: late_from.is_some_and(|from| from <= now),
+        late: ahead || late_from.is_some_and(|from| from <= now),
+        ahead,
         gaps: last.gaps.len() as u64,
         accepted_gaps: last.gaps.iter().filter(|gap| gap.is_accepted(now)).count() as u64,
         held_deletions: newest.map_or(0, |snapshot| snapshot.held_count),
@@ -263,6 +267,9 @@ impl Report {
             return format!("LATE: there is no repository at {} yet", self.repository);
         }
         let against = match (&self.schedule, self.late_from) {
+            _ if self.ahead => {
+                "LATE: this machine's clock is behind it, and no run begins before it is right".to_owned()
+            }
             (None, _) => "backups are not scheduled".to_owned(),
             (Some(schedule), Some(from)) if self.late => {
                 format!("LATE since {} by the schedule {schedule}", show::moment(from))
@@ -273,13 +280,36 @@ impl Report {
         else {
             return format!("there is no snapshot yet: {against}");
         };
-        let minutes = age / 60;
+        let side = if age < 0 { "ahead" } else { "ago" };
+        let minutes = age.unsigned_abs() / 60;
         let age = match minutes {
             0..=119 => format!("{minutes} minutes"),
             120..=2_879 => format!("{} hours", minutes / 60),
             _ => format!("{} days", minutes / 1_440),
         };
         let unfinished = if self.unfinished { ", of a run that goes on" } else { "" };
-        format!("snapshot {number}{unfinished} shows {}, {age} ago: {against}", show::moment(at))
+        format!("snapshot {number}{unfinished} shows {}, {age} {side}: {against}", show::moment(at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::repository::fixtures::history;
+
+    #[tokio::test]
+    async fn a_copy_from_a_time_that_has_not_come_is_late_and_not_the_newest_there_could_be() {
+        let repository = history().await;
+        let latest = repository.latest().await.expect("readable").expect("there").snapshot;
+        let schedule = ScheduleSettings::default();
+        for (ahead, is_late) in [(TimeDelta::minutes(4), false), (TimeDelta::days(40), true)] {
+            let now = latest.committed_at - ahead;
+            let report = report("acme", &repository, &schedule, now).await.expect("readable");
+            assert_eq!((report.ahead, report.late), (is_late, is_late), "{ahead}");
+            assert_eq!(report.text().contains("LATE: this machine's clock"), is_late, "{}", report.text());
+            assert!(!report.text().contains("in time") || !is_late, "{}", report.text());
+        }
     }
 }

@@ -48,15 +48,12 @@ pub(super) async fn run(
             }
             // Nobody wants the others either.
             Err(error) if error.kind() == ErrorKind::Cancelled => return Err(error),
-            Err(error) => failed = failed.or(Some(error)),
+            // Its job's last line has said all of it.
+            Err(error) if chosen.len() > 1 => failed = failed.or(Some(error.doing(name.clone()).logged())),
+            Err(error) => failed = Some(error.logged()),
         }
     }
-    match failed {
-        // Its job's last line has said all of it.
-        Some(error) if show::logs_errors() => Ok(error.kind().exit_code()),
-        Some(error) => Err(error),
-        None => Ok(code),
-    }
+    failed.map_or(Ok(code), Err)
 }
 
 /// Backs up one organization, with progress.

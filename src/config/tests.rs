@@ -146,6 +146,7 @@ fn an_organization_may_have_a_file_of_its_own() {
         ("config.toml", "[organizations.a]\ngid = '1'\nrepository = 'r'"),
         ("conf.d/b.toml", "[organizations.b]\ngid = '2'\nrepository = 's'\nschedule.backup = '0 * * * *'"),
         ("conf.d/notes.txt", "not settings"),
+        ("conf.d/.#b.toml", "an editor's"),
     ]);
     let config = Config::read(&path).expect("valid");
     assert_eq!(config.organizations.keys().collect::<Vec<_>>(), ["a", "b"]);

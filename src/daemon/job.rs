@@ -57,14 +57,22 @@ pub struct Wanted {
 
 /// Attempts that failed alike, one after the other: of an outage the log has a line where it begins and one where it is
 /// over, however many ticks it lasts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failing {
-    /// The exit code of each.
-    pub exit_code: u8,
+    /// What went wrong, without numbers: which page or object met it makes no other outage of it.
+    pub what: String,
     /// When the first began.
     pub since: DateTime<Utc>,
     /// How many there were.
     pub attempts: u32,
+}
+
+impl Failing {
+    /// What is compared of an error.
+    #[must_use]
+    pub fn words(error: &str) -> String {
+        error.chars().filter(|letter| !letter.is_ascii_digit()).collect()
+    }
 }
 
 /// How far a job is, for whoever looks at it while it works. Clones look at the same job.
@@ -124,7 +132,7 @@ pub async fn back_up(outside: &Outside, job: Job<'_>, stop: &CancellationToken) 
         begins(&job);
         let told = tell::begins(outside, &job, id);
         let done = or_broken_off(attempt(outside, &job, id, stop)).await;
-        ends(&done, job.wanted.failing);
+        ends(&done, job.wanted.failing.as_ref());
         tell::ends(told, &done, outside.clock().now()).await;
         done
     };
@@ -181,14 +189,14 @@ pub(super) fn broke_off() -> Error {
 /// The one place where a job begins.
 fn begins(job: &Job<'_>) {
     let gid = &job.organization.gid;
-    match job.wanted.failing {
+    match &job.wanted.failing {
         None => tracing::info!(gid, "backup begins"),
         Some(_) => tracing::debug!(gid, "backup begins"),
     }
 }
 
 /// The one place where a job ends, however it does. The error is logged here, and nowhere else.
-fn ends(done: &Result<Outcome>, failing: Option<Failing>) {
+fn ends(done: &Result<Outcome>, failing: Option<&Failing>) {
     let code = exit_code(done);
     match done {
         Ok(outcome) => tracing::info!(
@@ -201,7 +209,7 @@ fn ends(done: &Result<Outcome>, failing: Option<Failing>) {
             new_gaps = outcome.new_gaps,
             "backup ends"
         ),
-        Err(error) if failing.is_some_and(|failing| failing.exit_code == code) => {
+        Err(error) if failing.is_some_and(|failing| failing.what == Failing::words(&error.to_string())) => {
             tracing::debug!(exit_code = code, %error, "backup fails still");
         }
         // Nobody has to act: it was asked for, or another run is at work.

@@ -260,7 +260,11 @@ impl Turn {
             outside: self.daemon.outside.clone(),
             config: Arc::clone(&self.config),
             organization: Arc::clone(&agenda.organization),
-            wanted: Wanted { failing: agenda.failing(), ..jobs::wanted(due.kind, agenda.backups_walk(now)) },
+            wanted: Wanted {
+                // Whoever asked for it is told of it, whatever was told before.
+                failing: agenda.failing().filter(|_| !agenda.wanted).cloned(),
+                ..jobs::wanted(due.kind, agenda.backups_walk(now))
+            },
             is_known: agenda.last().is_some(),
         };
         agenda.begin(Running::new(id, due.kind, now, watch.clone()));

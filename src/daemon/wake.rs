@@ -4,6 +4,7 @@
 //! machine's daemon that was asleep; a clock that is set back puts the scheduler to sleep, and the daemon's own heartbeat
 //! takes over.
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job, JobScheduler};
 
@@ -26,7 +27,7 @@ pub enum Call {
 /// Keeps the daemon awake for as long as it is not dropped.
 pub struct Waker {
     scheduler: JobScheduler,
-    signals: tokio::task::JoinSet<()>,
+    listeners: tokio::task::JoinSet<()>,
 }
 
 impl std::fmt::Debug for Waker {
@@ -41,6 +42,9 @@ impl Waker {
         let failed = |cause: &dyn std::fmt::Display| {
             Error::new(ErrorKind::Unavailable, format!("start the scheduler: {cause}"))
         };
+        // From here on a signal is a call, and not the end of the process.
+        let signals = [(SignalKind::hangup(), Call::Reload), (SignalKind::user_defined1(), Call::BackUp)];
+        let signals = signals.map(|(kind, call)| (signal(kind), call));
         // One call waiting is as good as many.
         let (calls, called) = mpsc::channel(8);
         let scheduler = JobScheduler::new().await.map_err(|cause| failed(&cause))?;
@@ -51,34 +55,25 @@ impl Waker {
         });
         scheduler.add(job.map_err(|cause| failed(&cause))?).await.map_err(|cause| failed(&cause))?;
         scheduler.start().await.map_err(|cause| failed(&cause))?;
-        let mut signals = tokio::task::JoinSet::new();
-        signals.spawn(listen(calls));
-        Ok((Self { scheduler, signals }, called))
+        let mut listeners = tokio::task::JoinSet::new();
+        for (signal, call) in signals {
+            listeners.spawn(pass_on(signal.map_err(|cause| failed(&cause))?, call, calls.clone()));
+        }
+        Ok((Self { scheduler, listeners }, called))
     }
 
     /// Ends it.
     pub async fn stop(mut self) {
-        self.signals.shutdown().await;
+        self.listeners.shutdown().await;
         if let Err(cause) = self.scheduler.shutdown().await {
             tracing::debug!(%cause, "the scheduler did not end by itself");
         }
     }
 }
 
-/// Passes on what signals ask for.
-async fn listen(calls: mpsc::Sender<Call>) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut reload), Ok(mut now)) = (signal(SignalKind::hangup()), signal(SignalKind::user_defined1()))
-    else {
-        tracing::warn!("SIGHUP and SIGUSR1 cannot be listened to");
-        return;
-    };
-    loop {
-        let call = tokio::select! {
-            Some(()) = reload.recv() => Call::Reload,
-            Some(()) = now.recv() => Call::BackUp,
-            else => return,
-        };
+/// Passes on what a signal asks for.
+async fn pass_on(mut signal: Signal, call: Call, calls: mpsc::Sender<Call>) {
+    while let Some(()) = signal.recv().await {
         if calls.send(call).await.is_err() {
             return;
         }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use serde::de::IgnoredAny;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::model::{Content, Hash, Part, Snapshot, TableState};
+use crate::model::{Content, Hash, Part, Snapshot, SnapshotNumber, TableState};
 use crate::repository::Repository;
 use crate::repository::iceberg::{self, Described, ListedFile};
 use crate::repository::keys::{Key, table_folder};
@@ -35,19 +35,31 @@ pub struct Finding {
     /// Whether the next run sets it right by itself: a run that ended between its commit and showing it to readers
     /// without a catalog leaves this, and nothing is damaged.
     pub heals: bool,
+    /// The snapshots that name it, as far as they were checked.
+    pub snapshots: Vec<SnapshotNumber>,
 }
 
 impl Finding {
     /// Damage to `object`.
     #[must_use]
     pub fn damage(object: impl Into<String>, wrong: impl Into<String>) -> Self {
-        Self { object: object.into(), wrong: wrong.into(), heals: false }
+        Self { object: object.into(), wrong: wrong.into(), heals: false, snapshots: Vec::new() }
+    }
+
+    /// Whether both are the same but for the snapshots.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        (&self.object, &self.wrong, self.heals) == (&other.object, &other.wrong, other.heals)
     }
 }
 
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.object, self.wrong)
+        write!(f, "{}: {}", self.object, self.wrong)?;
+        match &self.snapshots[..] {
+            [] => Ok(()),
+            [one] => write!(f, " (snapshot {one})"),
+            [first, .., last] => write!(f, " ({} snapshots, {first} to {last})", self.snapshots.len()),
+        }
     }
 }
 
@@ -55,6 +67,8 @@ impl fmt::Display for Finding {
 #[derive(Clone, Debug, Default)]
 pub struct Checked {
     objects: BTreeMap<String, Hash>,
+    /// What is wrong with those that are not as they should be.
+    damaged: BTreeMap<(String, Hash), String>,
     /// The state in which each table was last found sound: most snapshots leave most tables as they are.
     sound: BTreeMap<String, TableState>,
     /// How many objects were read.
@@ -86,9 +100,11 @@ pub async fn check_snapshot(
     let mut check = Check { repository, checked, findings: Vec::new() };
     let doing = |error: Error| error.doing(format!("check snapshot {}", committed.snapshot.number));
     check.snapshot(committed, previous).await.map_err(doing)?;
-    check.findings.sort();
-    check.findings.dedup();
-    Ok(check.findings)
+    let mut findings = check.findings;
+    findings.sort();
+    findings.dedup();
+    findings.iter_mut().for_each(|finding| finding.snapshots = vec![committed.snapshot.number]);
+    Ok(findings)
 }
 
 struct Check<'a> {
@@ -103,7 +119,7 @@ impl Check<'_> {
     }
 
     fn note_healing(&mut self, object: String, wrong: impl Into<String>) {
-        self.findings.push(Finding { object, wrong: wrong.into(), heals: true });
+        self.findings.push(Finding { heals: true, ..Finding::damage(object, wrong) });
     }
 
     fn note_if(&mut self, is_wrong: bool, object: &str, wrong: impl FnOnce() -> String) {
@@ -227,8 +243,12 @@ impl Check<'_> {
         let mut wanted = Vec::new();
         for named in all {
             self.note_if(!belongs(&named.key, table), &named.key, || format!("it is no object of {table}"));
-            if self.checked.objects.get(&named.key) != Some(&named.sha256) {
-                wanted.push(named);
+            if self.checked.objects.get(&named.key) == Some(&named.sha256) {
+                continue;
+            }
+            match self.checked.damaged.get(&(named.key.clone(), named.sha256)) {
+                Some(wrong) => self.findings.push(Finding::damage(named.key, wrong)),
+                None => wanted.push(named),
             }
         }
         let store = self.repository.store().clone();
@@ -243,10 +263,17 @@ impl Check<'_> {
             .buffered(AT_ONCE);
         while let Some((named, outcome)) = read.next().await {
             self.checked.step();
-            if self.sift(&named.key, outcome)?.is_some() {
-                self.checked.count += 1;
-                self.checked.bytes += named.bytes;
-                self.checked.objects.insert(named.key, named.sha256);
+            match outcome {
+                Ok(()) => {
+                    self.checked.count += 1;
+                    self.checked.bytes += named.bytes;
+                    self.checked.objects.insert(named.key, named.sha256);
+                }
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    self.note(&*named.key, error.to_string());
+                    self.checked.damaged.insert((named.key, named.sha256), error.to_string());
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok(())
@@ -435,6 +462,22 @@ mod tests {
         let listed = repository.store().list("tables").await.expect("listed");
         let metadata = |key: &str| key.ends_with(".json") || key.ends_with(".text");
         assert_eq!(checked.count, listed.iter().filter(|object| !metadata(&object.key)).count() as u64);
+    }
+
+    #[tokio::test]
+    async fn what_was_found_damaged_is_not_read_again_and_said_of_each_snapshot_that_names_it() {
+        let repository = history().await;
+        let all = committed(&repository).await;
+        let listed = repository.store().list("tables").await.expect("listed");
+        let part = listed.iter().find(|object| object.key.ends_with(".parquet")).expect("a part");
+        let whole = repository.store().read(&part.key).await.expect("there");
+        repository.store().put_hint(&part.key, b"1".to_vec().into()).await.expect("overwritten");
+        let mut checked = Checked::default();
+        let first = check(&repository, &all, &mut checked).await;
+        assert!(first.iter().filter(|finding| finding.object == part.key).count() > 1, "{first:?}");
+        assert!(first.iter().all(|finding| finding.snapshots.len() == 1), "{first:?}");
+        repository.store().put_hint(&part.key, whole).await.expect("overwritten");
+        assert_eq!(check(&repository, &all, &mut checked).await, first);
     }
 
     #[tokio::test]

@@ -13,7 +13,7 @@ use crate::repository::{Claim, Repository, StageTable, StagedPart};
 use crate::resources::{self, Resource};
 
 /// `seconds` after a fixed moment.
-pub(super) fn moment(seconds: i64) -> DateTime<Utc> {
+pub(crate) fn moment(seconds: i64) -> DateTime<Utc> {
     DateTime::from_timestamp(1_780_000_000, 0).expect("a valid time") + TimeDelta::seconds(seconds)
 }
 
@@ -179,7 +179,7 @@ pub(super) async fn commit(repository: &Repository, number: u64, state: &TableSt
 
 /// A repository with four snapshots: one adds, one adds and deletes, one leaves the table as it is, and one puts all of
 /// it into one part.
-pub(super) async fn history() -> Repository {
+pub(crate) async fn history() -> Repository {
     let repository = repository().await;
     let first = stage(&repository, 1, None, 5, 0).await;
     commit(&repository, 1, &first).await;

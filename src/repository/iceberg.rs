@@ -15,8 +15,8 @@ use iceberg::io::FileIO;
 use iceberg::spec::{
     DataContentType, DataFile, DataFileBuilder, DataFileFormat, Datum, FormatVersion, ListType, MAIN_BRANCH,
     Manifest, ManifestContentType, ManifestFile, ManifestList, ManifestListWriter, ManifestWriterBuilder,
-    NestedField, NestedFieldRef, Operation, PartitionSpec, PrimitiveType, Schema, Snapshot, SortOrder,
-    Struct, StructType, Summary, TableMetadata, TableMetadataBuilder, Type,
+    NestedField, NestedFieldRef, Operation, PartitionSpec, PrimitiveType, Schema, SchemaRef, Snapshot,
+    SortOrder, Struct, StructType, Summary, TableMetadata, TableMetadataBuilder, Type,
 };
 
 use crate::error::{Error, ErrorKind, Result};
@@ -152,8 +152,7 @@ pub(super) struct ListedFile {
 
 /// The ids that `table`'s columns have, or will have once a change is made.
 pub(super) fn field_ids(table: &Table<'_>) -> Result<FieldIds> {
-    let draft = draft(&begin(table)?)?;
-    Ok(draft.current_schema().field_id_to_name_map().iter().map(|(id, path)| (path.clone(), *id)).collect())
+    Ok(begin(table)?.schema.field_id_to_name_map().iter().map(|(id, path)| (path.clone(), *id)).collect())
 }
 
 /// The URLs of the manifests in `list` that the next change reads: those that are merged, because there are enough small
@@ -189,21 +188,12 @@ fn sorted(list: &[u8]) -> Result<(Vec<ManifestFile>, Vec<Vec<ManifestFile>>)> {
 
 /// Makes the files of `change`.
 pub(super) async fn change(table: &Table<'_>, change: &Change<'_>) -> Result<Changed> {
-    let builder = begin(table)?;
-    let draft = draft(&builder)?;
+    let Draft { builder, schema, sequence, parent, outdated } = begin(table)?;
+    let schema_id = schema.schema_id();
     let number = i64::try_from(change.number.0).map_err(bug)?;
-    let mut writer = Writer {
-        schema: draft.current_schema().clone(),
-        number,
-        change,
-        left: Left::default(),
-        next: 0,
-        written: Vec::new(),
-    };
+    let mut writer = Writer { schema, number, change, left: Left::default(), next: 0, written: Vec::new() };
     let (manifests, carried) = writer.manifests().await?;
 
-    let sequence = draft.next_sequence_number();
-    let parent = draft.current_snapshot_id();
     let list = write_list(number, parent, sequence, manifests).await?;
     let snapshot = Snapshot::builder()
         .with_snapshot_id(number)
@@ -212,12 +202,12 @@ pub(super) async fn change(table: &Table<'_>, change: &Change<'_>) -> Result<Cha
         .with_timestamp_ms(change.committed_at.timestamp_millis())
         .with_manifest_list(change.list_url.clone())
         .with_summary(summary(change, &writer.left))
-        .with_schema_id(draft.current_schema_id())
+        .with_schema_id(schema_id)
         .build();
     let metadata = builder
         .set_branch_snapshot(snapshot, MAIN_BRANCH)
         .map_err(bug)?
-        .remove_snapshots(&outdated(&draft))
+        .remove_snapshots(&outdated)
         .build()
         .map_err(bug)?
         .metadata;
@@ -262,20 +252,56 @@ pub(super) fn listed_files(manifest: &[u8]) -> Result<Vec<ListedFile>> {
         .collect())
 }
 
-/// A builder for the next metadata: the table's own, with the columns it lacks, or a new table's.
-fn begin(table: &Table<'_>) -> Result<TableMetadataBuilder> {
+/// The next metadata, before its change.
+struct Draft {
+    builder: TableMetadataBuilder,
+    schema: SchemaRef,
+    sequence: i64,
+    parent: Option<i64>,
+    /// Snapshots that it no longer names.
+    outdated: Vec<i64>,
+}
+
+impl Draft {
+    fn new(builder: TableMetadataBuilder, schema: SchemaRef, basis: &TableMetadata) -> Self {
+        let (sequence, parent) = (basis.next_sequence_number(), basis.current_snapshot_id());
+        Self { builder, schema, sequence, parent, outdated: outdated(basis) }
+    }
+}
+
+/// The table's own metadata, with the columns it lacks, or a new table's.
+fn begin(table: &Table<'_>) -> Result<Draft> {
     let Some((previous, url)) = &table.previous else {
-        return create(table);
+        let builder = create(table)?;
+        let empty = built(builder.clone())?;
+        return Ok(Draft::new(builder, empty.current_schema().clone(), &empty));
     };
     let previous = parse(previous)?;
     let current = previous.current_schema().clone();
     let mut next_id = previous.last_column_id() + 1;
     let fields = evolve(current.as_struct(), table.columns, &mut next_id)?;
-    let builder = previous.into_builder(Some(url.clone()));
+    let builder = previous.clone().into_builder(Some(url.clone()));
     if fields == current.as_struct().fields() {
-        return Ok(builder);
+        return Ok(Draft::new(builder, current, &previous));
     }
-    builder.add_current_schema(schema(fields)?).map_err(bug)
+    let builder = builder.add_current_schema(schema(fields)?).map_err(bug)?;
+    let evolved = built(at_the_time_of(&previous, builder.clone())?)?.current_schema().clone();
+    Ok(Draft::new(builder, evolved, &previous))
+}
+
+/// `builder` with a snapshot that is never written, at the time of the last one. Without one the crate takes what the
+/// machine's clock shows, and refuses it where that is behind: only a commit may say what time it is.
+fn at_the_time_of(previous: &TableMetadata, builder: TableMetadataBuilder) -> Result<TableMetadataBuilder> {
+    let summary = Summary { operation: Operation::Append, additional_properties: HashMap::new() };
+    let placeholder = Snapshot::builder()
+        .with_snapshot_id(i64::MAX)
+        .with_parent_snapshot_id(previous.current_snapshot_id())
+        .with_sequence_number(previous.next_sequence_number())
+        .with_timestamp_ms(previous.last_updated_ms())
+        .with_manifest_list(String::new())
+        .with_summary(summary)
+        .build();
+    builder.add_snapshot(placeholder).map_err(bug)
 }
 
 fn create(table: &Table<'_>) -> Result<TableMetadataBuilder> {
@@ -303,9 +329,8 @@ where
     text.parse().expect("32 hexadecimal digits in groups are a UUID")
 }
 
-/// The metadata as it is before the change. Its time is now, and is not used.
-fn draft(builder: &TableMetadataBuilder) -> Result<TableMetadata> {
-    builder.clone().build().map(|built| built.metadata).map_err(bug)
+fn built(builder: TableMetadataBuilder) -> Result<TableMetadata> {
+    builder.build().map(|built| built.metadata).map_err(bug)
 }
 
 fn schema(fields: Vec<NestedFieldRef>) -> Result<Schema> {

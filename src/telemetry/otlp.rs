@@ -81,7 +81,15 @@ fn wanted(variable: impl Fn(&str) -> Option<String>) -> (Wanted, Option<String>)
             _ => true,
         }
     };
-    (Wanted { spans: signal("TRACES"), metrics: signal("METRICS") }, vain)
+    let wanted = Wanted { spans: signal("TRACES"), metrics: signal("METRICS") };
+    let certificate =
+        ["", "_TRACES", "_METRICS"].map(|signal| format!("OTEL_EXPORTER_OTLP{signal}_CERTIFICATE"));
+    if let Some(named) = certificate.iter().find(|name| wanted != Wanted::default() && set(name).is_some()) {
+        vain.get_or_insert(format!(
+            "{named} counts for nothing: add the authority to those of the system, or name a bundle by SSL_CERT_FILE"
+        ));
+    }
+    (wanted, vain)
 }
 
 impl Otlp {
@@ -252,5 +260,8 @@ mod tests {
         check(&[endpoint, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")], true, true, "");
         check(&[endpoint, ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "grpc")], false, true, "http/protobuf");
         check(&[("OTEL_METRICS_EXPORTER", "prometheus")], false, false, "prometheus");
+        let certificate = ("OTEL_EXPORTER_OTLP_CERTIFICATE", "/a.pem");
+        check(&[endpoint, certificate], true, true, "SSL_CERT_FILE");
+        check(&[certificate], false, false, "");
     }
 }

@@ -5,8 +5,10 @@
 //! Whoever probes with `/livez` and `/readyz` cannot bear tokens, and learns one word.
 //!
 //! Everything a caller can make grow has a limit: connections, the time and the bytes of a request's head, and the time
-//! of a connection. A connection serves one request.
+//! of a connection. A connection serves one request. Where there are too many, the oldest goes: whoever opens some and
+//! says nothing keeps no probe from its answer.
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,7 +27,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -101,14 +103,19 @@ impl StatusServer {
     /// Answers until `stop`.
     pub async fn serve(self, stop: CancellationToken) {
         let router = router(self.site);
-        let mut connections = JoinSet::new();
+        let (mut connections, mut oldest) = (JoinSet::new(), VecDeque::new());
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
-                Some(_) = connections.join_next() => {}
-                accepted = self.listener.accept(), if connections.len() < CONNECTIONS => match accepted {
-                    Ok((stream, _)) => _ = connections.spawn(converse(stream, router.clone())),
+                Some(_) = connections.join_next() => oldest.retain(|one: &AbortHandle| !one.is_finished()),
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => {
+                        oldest.push_back(connections.spawn(converse(stream, router.clone())));
+                        if oldest.len() > CONNECTIONS {
+                            oldest.pop_front().into_iter().for_each(|one| one.abort());
+                        }
+                    }
                     // Out of file descriptors, most likely: trying again at once would only burn time.
                     Err(_) => sleep(REST).await,
                 },
@@ -205,12 +212,45 @@ fn bears(headers: &HeaderMap, wanted: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[track_caller]
     fn check(header: &str, expected: bool) {
         let headers = [(AUTHORIZATION, header.parse().expect("a header"))].into_iter().collect();
         assert_eq!(bears(&headers, b"open sesame"), expected, "{header}");
+    }
+
+    #[tokio::test]
+    async fn connections_that_say_nothing_keep_no_probe_from_its_answer() {
+        let told = Told {
+            metrics: Metrics::default(),
+            health: Arc::new(Health::new(CONNECTION_TIME)),
+            describe: Arc::new(|| Value::Null),
+        };
+        let listen = Listen::At("127.0.0.1:0".parse().expect("an address"));
+        let settings = StatusSettings { listen, ..StatusSettings::default() };
+        let server = StatusServer::bind(&settings, told).await.expect("free").expect("not off");
+        let address = server.address().expect("it listens");
+        let (stop, mut silent) = (CancellationToken::new(), Vec::new());
+        let served = tokio::spawn(server.serve(stop.clone()));
+        for _ in 0..2 * CONNECTIONS {
+            let mut stream = TcpStream::connect(address).await.expect("it listens");
+            stream.write_all(b"GET /livez HT").await.expect("open");
+            silent.push(stream);
+        }
+        let mut probe = TcpStream::connect(address).await.expect("it listens");
+        probe.write_all(b"GET /livez HTTP/1.1\r\nhost: here\r\n\r\n").await.expect("open");
+        let mut answer = String::new();
+        probe.read_to_string(&mut answer).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
+        // The oldest gave way, and the youngest need not: nobody waited for the limit of either.
+        let youngest = silent.last().expect("many").try_read(&mut [0]).expect_err("nothing was said");
+        assert_eq!(youngest.kind(), std::io::ErrorKind::WouldBlock);
+        assert!(!matches!(silent[0].read(&mut [0]).await, Ok(1..)));
+        stop.cancel();
+        served.await.expect("it ends");
     }
 
     #[test]

@@ -33,7 +33,8 @@ pub struct Metric {
 
 const SECONDS: &str = "s";
 const BYTES: &str = "By";
-const ONE: &str = "1";
+/// What is counted has no unit: of a gauge with the unit `1` a collector makes a ratio, by another name.
+const ONE: &str = "";
 
 const ORGANIZATION: &[&str] = &["organization"];
 const BY_TABLE: &[&str] = &["organization", "table"];
@@ -242,6 +243,8 @@ mod tests {
             let stem = name.trim_end_matches("_total");
             assert_eq!(stem.ends_with("_seconds"), metric.unit == SECONDS, "{name}");
             assert_eq!(stem.ends_with("_bytes"), metric.unit == BYTES, "{name}");
+            // Of a gauge with this unit the collector's translation to Prometheus makes a ratio.
+            assert_ne!(metric.unit, "1", "{name}");
             assert_eq!(metric.labels[0], "organization", "{name}");
             assert!(!metric.labels.contains(&"gid"), "{name}");
             assert!(metric.help.ends_with('.'), "{name}");

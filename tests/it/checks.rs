@@ -212,6 +212,9 @@ fn check_tries_the_files_by_which_runs_are_told_and_calls_wrong_what_keeps_a_dae
     // It only tried.
     assert_eq!(std::fs::read_dir(&place).expect("a folder").count(), 3);
     let none = check(&served, None, "", 0);
+    assert_better(&none, "watch", "heartbeat_url_file");
+    assert!(!lines.contains_key("watch"), "{lines:?}");
+    assert!(says(&none, "scratch folder").contains("can be written"), "{none:?}");
     assert!(
         ["heartbeat", "pushgateway", "metrics file", "status token"]
             .iter()

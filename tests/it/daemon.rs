@@ -207,6 +207,29 @@ fn a_schedule_is_kept_over_days_and_the_night_in_which_an_hour_is_missing() {
 }
 
 #[test]
+fn a_daemon_that_starts_while_an_hour_comes_again_keeps_its_schedule_each_job_a_moment_after_its_tick() {
+    paused(async {
+        // Berlin, 2027-10-31: it is 02:10 for the second time.
+        let world = world("2027-10-31T01:10:00Z", 22);
+        let mut chosen = settings("Europe/Berlin", &[("acme", &world)]);
+        chosen.0.schedule.backup = "30 2 * * *".to_owned();
+        chosen.0.schedule.reconcile = "never".to_owned();
+        chosen.0.schedule.jitter_seconds = 600;
+        let story = async |life: Life<'_>| {
+            life.go_on_until(at("2027-11-02T12:00:00Z")).await;
+            let status = life.of("acme");
+            assert!(!status.late, "{status:?}");
+            status.jobs[&Kind::Backup].next.expect("there is always a next day")
+        };
+        let next = live(&[("acme", &world)], move || Ok(chosen.clone()), Notify::default(), story).await;
+        let delay = next - at("2027-11-03T01:30:00Z");
+        assert!(delay > TimeDelta::zero() && delay <= TimeDelta::minutes(10), "{next}");
+        let days = ["2027-11-01T01:30:00Z", "2027-11-02T01:30:00Z"].map(|day| at(day) + delay);
+        assert_kept(&runs(&world).await, &[at("2027-10-31T01:10:00Z"), days[0], days[1]]);
+    });
+}
+
+#[test]
 fn an_outage_of_asana_is_seen_within_an_interval_and_over_with_the_first_tick_after_it() {
     paused(async {
         let world = world("2026-02-26T08:00:00Z", 2);
@@ -293,6 +316,36 @@ fn an_outage_over_many_ticks_is_one_line_of_the_log_where_it_begins_and_one_wher
             live(&[("acme", &world)], move || Ok(chosen.clone()), Notify::default(), story).await;
         });
     }
+}
+
+#[test]
+fn another_cause_with_the_same_exit_code_is_told_and_so_is_whatever_comes_of_what_somebody_did() {
+    paused(async {
+        let world = world("2026-02-26T08:00:00Z", 21);
+        let chosen = settings("UTC", &[("acme", &world)]);
+        let failures = async |life: &Life<'_>, until: &str| {
+            let lines = logged(life.go_on_until(at(until))).await;
+            lines.into_iter().filter(|line| line.contains("backup failed")).collect::<Vec<_>>()
+        };
+        let story = async |life: Life<'_>| {
+            life.go_on_until(at("2026-02-26T10:00:00Z")).await;
+            world.simulator.fault(Fault::status("/**", 503));
+            assert_eq!(failures(&life, "2026-02-26T12:00:00Z").await.len(), 1);
+            // The service is back, and the disk is full.
+            world.simulator.clear_faults();
+            world.weather.turn(Sky::Always(Stroke::Lost));
+            let told = failures(&life, "2026-02-26T14:00:00Z").await;
+            assert!(told.len() == 1 && told[0].contains("exit_code=13"), "{told:?}");
+            // Whoever mends something and asks for a run, or changes the settings, is told that it was not enough.
+            for call in [Call::BackUp, Call::Reload] {
+                life.calls.send(call).await.expect("it listens");
+                let until =
+                    if call == Call::BackUp { "2026-02-26T14:10:00Z" } else { "2026-02-26T14:30:00Z" };
+                assert_eq!(failures(&life, until).await.len(), 1, "{call:?}");
+            }
+        };
+        live(&[("acme", &world)], move || Ok(chosen.clone()), Notify::default(), story).await;
+    });
 }
 
 /// From 10:00 to 13:30: the tick of 10:17 is missed, and that is told when the next has come.

@@ -316,9 +316,11 @@ fn where_no_person_sits_at_a_terminal_all_of_standard_error_is_json_and_an_error
     let of_a_job = errors(served.command(&["run"]).env("ASANA_BASE_URL", "http://127.0.0.1:9/api/1.0"), 13);
     let before_a_job = errors(&mut served.command(&["run", "--organization", "nobody"]), 10);
     let of_a_reader = errors(&mut served.command(&["verify"]), 10);
-    for errors in [of_a_job, before_a_job, of_a_reader] {
+    let named = Value::from(&*served.organization);
+    for (errors, organization) in [(of_a_job, &named), (before_a_job, &Value::Null), (of_a_reader, &named)] {
         let [one] = &errors[..] else { panic!("{errors:?}") };
         let fields = &one["fields"];
+        assert_eq!(&one["organization"], organization, "{one}");
         assert!(fields["exit_code"].is_u64() && fields["error"].is_string(), "{one}");
         assert!(fields["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()), "{one}");
     }

@@ -1,15 +1,29 @@
-//! What is told of runs: the files that the settings name for it.
+//! What a run needs of this machine, and what is told of runs: the files that the settings name for it.
 //!
-//! Rule: none of it fails a run, so what is amiss is said and is not wrong; but for the token of the status server, without
+//! Rule: no telling fails a run, so what is amiss is said and is not wrong; but for the token of the status server, without
 //! which no daemon starts. Nothing is sent.
 
 use url::Url;
 
 use crate::cli::check::{Line, told as line, tried};
 use crate::config::{Config, Listen, Organization};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::repository::Found;
 use crate::telemetry::{try_file, try_token};
+
+/// Tries the folder in which a run keeps its lock, and sorts what it reads.
+pub(super) fn scratch() -> Line {
+    let folder = std::env::temp_dir();
+    let made =
+        tempfile::NamedTempFile::new_in(&folder).map(|_| format!("{} can be written", folder.display()));
+    tried(
+        "scratch folder",
+        made.map_err(|cause| {
+            Error::new(ErrorKind::Config, format!("write in {}: {cause}", folder.display()))
+                .remedy("set TMPDIR to a folder this user may write to")
+        }),
+    )
+}
 
 /// Tries those that are set.
 pub(super) async fn told(config: &Config, organization: &Organization) -> Vec<Line> {
@@ -25,6 +39,12 @@ pub(super) async fn told(config: &Config, organization: &Organization) -> Vec<Li
             ),
         };
         lines.push(line("metrics file", Ok(found)));
+    }
+    if lines.is_empty() {
+        let says = "neither a heartbeat nor a Pushgateway nor a metrics file is set: only a daemon tells, to whoever asks it";
+        let better = "set heartbeat_url_file, or pushgateway_url_file or textfile of [metrics]: of what a timer, a CronJob or a \
+                      person starts, new gaps and failures are told by the exit code and the log alone";
+        lines.push(line("watch", Ok(amiss(says.to_owned(), better))));
     }
     if let (Listen::At(_), Some(path)) = (config.status.listen, &config.status.token_file) {
         lines.push(tried("status token", try_token(path).await.map(|()| "can be read".to_owned())));

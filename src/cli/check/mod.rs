@@ -6,8 +6,10 @@
 mod access;
 mod beside;
 
+use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
+use tracing::Instrument;
 
 use crate::asana::{Answer, Client};
 use crate::cli::arguments::Arguments;
@@ -16,7 +18,7 @@ use crate::clock::Clock;
 use crate::config::{Config, Organization};
 use crate::daemon::{self, open};
 use crate::error::{Error, ErrorKind, Result};
-use crate::repository::{Found, Repository, Store, probe};
+use crate::repository::{Found, Repository, Store, commit_time, probe};
 
 const SERVICE_ACCOUNT: &str = "use the token of a service account, which sees the whole organization";
 
@@ -42,9 +44,13 @@ pub(super) async fn check(arguments: &Arguments) -> Result<u8> {
     let mut first = None;
     for (name, organization) in chosen {
         let mut lines = Vec::new();
-        asana(&config, &clients, &organization, &mut lines).await;
-        repository(&organization, &mut lines).await;
-        lines.extend(beside::told(&config, &organization).await);
+        let tries = async {
+            asana(&config, &clients, &organization, &mut lines).await;
+            repository(&organization, &mut lines).await;
+            lines.push(beside::scratch());
+            lines.extend(beside::told(&config, &organization).await);
+        };
+        tries.instrument(tracing::info_span!("check", organization = name)).await;
         lines.push(tried("schedule", daemon::upcoming(&config, &organization, Clock::wall().now())));
         for mut line in lines {
             line.organization.clone_from(&name);
@@ -159,15 +165,18 @@ async fn repository(organization: &Organization, lines: &mut Vec<Line>) {
     let reached = trials.first().is_none_or(|trial| trial.found.is_ok());
     lines.extend(trials.into_iter().map(|trial| told(trial.what, trial.found)));
     if reached {
-        lines.push(tried("repository", whose(store, organization).await));
+        lines.push(tried("repository", whose(store, organization, Clock::wall().now()).await));
     }
 }
 
-async fn whose(store: Store, organization: &Organization) -> Result<String> {
+async fn whose(store: Store, organization: &Organization, now: DateTime<Utc>) -> Result<String> {
     let url = store.url().to_owned();
     match Repository::find(store).await? {
         Some(repository) if repository.organization() == organization.gid => {
-            let snapshots = repository.snapshots().await?.len();
+            let latest = repository.latest().await?.map(|committed| committed.snapshot);
+            // By a clock that is behind it no run begins.
+            commit_time(now, latest.as_ref())?;
+            let snapshots = latest.map_or(0, |latest| latest.number.0);
             Ok(format!("{url} holds {snapshots} snapshots of this organization, and can be written"))
         }
         Some(repository) => Err(Error::new(
@@ -176,5 +185,26 @@ async fn whose(store: Store, organization: &Organization) -> Result<String> {
         )
         .remedy("name another repository: each holds one organization")),
         None => Ok(format!("{url} is empty and can be written; the first run makes it a repository")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::repository::fixtures::history;
+
+    #[tokio::test]
+    async fn a_clock_that_is_behind_the_last_snapshot_is_wrong_as_it_is_for_a_run() {
+        let repository = history().await;
+        let latest = repository.latest().await.expect("readable").expect("there").snapshot;
+        let organization = Organization::new("12", repository.store().url());
+        let says =
+            async |ahead| whose(repository.store().clone(), &organization, latest.committed_at - ahead).await;
+        assert!(says(TimeDelta::minutes(4)).await.is_ok());
+        let error = says(TimeDelta::minutes(6)).await.expect_err("no run would begin");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(error.to_string().contains("clock") && error.remedy_text().is_some(), "{error}");
     }
 }

@@ -19,6 +19,7 @@ use crate::daemon::state::Remembered;
 use crate::daemon::status::{Ended, JobStatus, OrganizationStatus, Running};
 use crate::error::{ErrorKind, Result};
 use crate::model::Snapshot;
+use crate::telemetry::table;
 
 /// How many of the next times are told.
 const UPCOMING: usize = 5;
@@ -111,14 +112,17 @@ impl Agenda {
         remembered: Remembered,
     ) -> Result<Self> {
         let times = times(config, name, &organization)?;
-        let Remembered { since, verify_began, succeeded, told: _ } = remembered;
+        let Remembered { since, verify_began, succeeded, told } = remembered;
+        let found_damage = told.get(table::LAST_VERIFY_EXIT_CODE.name).is_some_and(|code| *code != 0.0);
+        // Whoever starts it has repaired something: what was wrong is looked at again at once.
+        let verified = (!found_damage).then_some((Kind::Verify, verify_began.unwrap_or(since)));
         Ok(Self {
             name: name.to_owned(),
             leads: leads(&times),
             times,
             zone: config.schedule.with(&organization.schedule).timezone,
             organization: Arc::new(organization),
-            began: BTreeMap::from([(Kind::Verify, verify_began.unwrap_or(since))]),
+            began: verified.into_iter().collect(),
             timely: succeeded.clone(),
             succeeded,
             since,
@@ -142,7 +146,8 @@ impl Agenda {
         let Self { times, zone, leads, organization, .. } = &*self;
         let (times, zone, leads) = (times.clone(), zone.clone(), *leads);
         let organization = Arc::clone(organization);
-        *self = Self { times, zone, leads, organization, ..before };
+        // Whoever has changed the settings is told what comes of it, also if it is the same again.
+        *self = Self { times, zone, leads, organization, failing: None, ..before };
     }
 
     /// Whether a job is one of its own.
@@ -170,8 +175,8 @@ impl Agenda {
     }
 
     /// How the last attempts to make a snapshot failed, if they did.
-    pub(super) fn failing(&self) -> Option<Failing> {
-        self.failing
+    pub(super) fn failing(&self) -> Option<&Failing> {
+        self.failing.as_ref()
     }
 
     /// Whether nothing is known of the repository.
@@ -276,10 +281,11 @@ impl Agenda {
         }
         // A job that was stopped says nothing of what it would have met.
         if running.job != Kind::Verify && ended.exit_code != ErrorKind::Cancelled.exit_code() {
-            let before = self.failing.filter(|failing| failing.exit_code == ended.exit_code);
+            let what = ended.error.as_deref().map(Failing::words);
+            let before = self.failing.take().filter(|failing| Some(&failing.what) == what.as_ref());
             let (since, attempts) =
                 before.map_or((running.began_at, 1), |before| (before.since, before.attempts + 1));
-            self.failing = (!succeeded).then_some(Failing { exit_code: ended.exit_code, since, attempts });
+            self.failing = what.map(|what| Failing { what, since, attempts });
         }
         self.ended.insert(running.job, ended);
         if let Some(last) = last {

@@ -82,6 +82,22 @@ fn a_verify_whose_tick_was_missed_is_made_up_for_although_there_was_never_anothe
 }
 
 #[test]
+fn a_verify_that_found_damage_begins_again_when_the_daemon_does() {
+    let now = at("2026-02-26T08:00:00Z");
+    let config = config("17 * * * *", "never", "0 5 * * 0");
+    for (code, next) in [
+        (None, "2026-03-01T05:00:00Z"),
+        (Some(0.0), "2026-03-01T05:00:00Z"),
+        (Some(20.0), "2026-02-26T08:00:00Z"),
+    ] {
+        let mut remembered = Remembered::nothing(now);
+        remembered.told.extend(code.map(|code| (table::LAST_VERIFY_EXIT_CODE.name.to_owned(), code)));
+        let agenda = Agenda::new(&config, "acme", organization(), remembered).expect("a schedule");
+        assert_eq!(agenda.status(now).jobs[&Kind::Verify].next, Some(at(next)), "{code:?}");
+    }
+}
+
+#[test]
 fn a_success_that_is_remembered_counts_as_long_as_the_repository_says_nothing() {
     let mut remembered = Remembered::nothing(at("2026-02-01T08:00:00Z"));
     remembered.succeeded.insert(Kind::Backup, at("2026-02-26T08:17:00Z"));
