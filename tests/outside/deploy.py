@@ -28,6 +28,8 @@ CHART = ROOT / "deploy" / "helm" / "asana-backup"
 EXPOSURE = 12
 """In tenths, as `--threshold` takes it."""
 PATIENCE = 300
+LENDERS = {"169.254": [80, 8080], "170.23": [80], "169.252": [987, 988]}
+"""Who lends a pod its role, below 169.254: instances and GKE's Dataplane V2, EKS pod identities, GKE's other networks."""
 
 
 def said(command, **more):
@@ -262,25 +264,41 @@ def in_jobs(overlays, place):
 
 
 def opened(path, first):
-    """A file without the comment signs of the block that begins with a line."""
-    before, found, after = path.read_text().partition(f"# {first}\n")
-    hold(found, f"{path.name} has no commented `{first}`")
-    indent = before.rpartition("\n")[2]
-    block = re.match(rf"(?:{indent}# .*\n)*", after)[0]
-    return before + first + "\n" + block.replace(f"{indent}# ", indent) + after.removeprefix(block)
+    """A file without the comment signs of each block that begins with a line."""
+    text = path.read_text()
+    hold(f"# {first}\n" in text, f"{path.name} has no commented `{first}`")
+    while f"# {first}\n" in text:
+        before, _, after = text.partition(f"# {first}\n")
+        indent = before.rpartition("\n")[2]
+        block = re.match(rf"(?:{indent}# .*\n)*", after)[0]
+        text = before + first + "\n" + block.replace(f"{indent}# ", indent) + after.removeprefix(block)
+    return text
 
 
 def pushed(place):
-    """Holds what is commented for a Pushgateway to be right once it counts: the settings, and the way there."""
+    """Holds what is commented for a Pushgateway and for the roles of clouds to be right once it counts: the settings, and the
+    ways there, which are the chart's where it is given them."""
     config = place / "config.toml"
     config.write_text(opened(KUBERNETES / "base" / "config.toml", "[metrics]"))
     text, code = said([program(), "--config", config, "gaps", "--organization", "nobody"])
     hold(code == 10 and "known: acme" in text, f"[metrics] of base/config.toml: {text}")
     (policy,) = documents(opened(KUBERNETES / "base" / "networkpolicy.yaml", "- to:"))
     valid("networkpolicy", [policy], place)
-    out = {one["port"] for rule in policy["spec"]["egress"] for one in rule["ports"]}
+    out = {
+        (to.get("ipBlock", {}).get("cidr"), one["port"])
+        for rule in policy["spec"]["egress"]
+        for to in rule.get("to", [{}])
+        for one in rule["ports"]
+    }
     port = int(re.search(r'^pushgateway_url = ".*:(\d+)"$', config.read_text(), re.MULTILINE)[1])
-    hold(out == {53, 443, port, 4318}, f"pods may reach {out}, and the Pushgateway listens on {port}")
+    anywhere = {at for address, at in out if not address}
+    hold(anywhere == {53, 443, port, 4318}, f"pods may reach {anywhere}, and the Pushgateway listens on {port}")
+    roles = {(f"169.254.{address}/32", at) for address, ports in LENDERS.items() for at in ports}
+    hold({one for one in out if one[0]} == roles, f"of {roles} pods may reach {out}")
+    # The first two are in force as shipped.
+    charts = normal(helm({"networkPolicy": {"extraEgress": policy["spec"]["egress"][2:]}}))
+    difference = differ(policy["spec"]["egress"], charts["NetworkPolicy", "asana-backup"]["spec"]["egress"], "egress")
+    hold(difference is None, f"networkPolicy.extraEgress: {difference}")
 
 
 def holder(document, job, uid, pod):
