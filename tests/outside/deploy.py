@@ -28,6 +28,7 @@ CHART = ROOT / "deploy" / "helm" / "asana-backup"
 EXPOSURE = 12
 """In tenths, as `--threshold` takes it."""
 PATIENCE = 300
+OWN_IMAGE = "registry.example.com/asana-backup"
 LENDERS = {"169.254": [80, 8080], "170.23": [80], "169.252": [987, 988]}
 """Who lends a pod its role, below 169.254: instances and GKE's Dataplane V2, EKS pod identities, GKE's other networks."""
 
@@ -216,6 +217,9 @@ def restricted(name, pod):
 def as_shipped(example, shipped):
     """Holds the example of an overlay to change what it is there for, and nothing else."""
     settings = (KUBERNETES / "example" / "config.toml").read_text()
+    images = {pod_template(one)["spec"]["containers"][0]["image"] for one in example if pod_template(one)}
+    hold(len(images) == 1 and min(images).startswith(OWN_IMAGE), f"the example runs {images}")
+    example = json.loads(json.dumps(example).replace(OWN_IMAGE, "ghcr.io/asana-backup/asana-backup"))
     mine, theirs = normal(example), normal(shipped)
     hold(mine.keys() == theirs.keys(), f"the example has {sorted(mine)}, and the CronJobs {sorted(theirs)}")
     for key, document in mine.items():
@@ -231,6 +235,30 @@ def as_shipped(example, shipped):
             hold(difference is None, f"the example changes {difference}")
     said_so, code = said([program(), "--config", KUBERNETES / "example" / "config.toml", "gaps", "--organization", "nobody"])
     hold(code == 10 and "known: acme" in said_so, f"example/config.toml: {said_so}")
+
+
+def own_overlay(place):
+    """Holds what is commented in the example to be right once it counts, in an overlay of each way to run it."""
+    text = opened(KUBERNETES / "example" / "kustomization.yaml", "- target:")
+    no_role, given = re.subn(r"(role-arn: ).*", r"\1null", text)
+    hold(given == 1, "the example names no role")
+    (place / "config.toml").write_text((KUBERNETES / "example" / "config.toml").read_text())
+    for name, kind in {"cronjob": "CronJob", "daemon": "Deployment", "indexed": "Job", "backfill": "Job"}.items():
+        mine = no_role.replace("- ../cronjob", f"- {os.path.relpath(KUBERNETES / name, place)}")
+        if kind != "CronJob":
+            mine = mine.replace("kind: CronJob", f"kind: {kind}").replace("/spec/jobTemplate/spec/", "/spec/")
+        (place / "kustomization.yaml").write_text(mine)
+        made = kustomize(place)
+        valid(f"own-{name}", made, place)
+        for one in made:
+            if pod_template(one):
+                given = pod_template(one)["spec"]["containers"][0].get("envFrom")
+                hold(given == [{"secretRef": {"name": "asana-backup-store"}}], f"{name}: {one['metadata']['name']} has {given}")
+            elif one["kind"] == "ServiceAccount":
+                hold(not one["metadata"].get("annotations"), f"{name}: the role stays")
+            elif one["kind"] == "NetworkPolicy":
+                ports = [port["port"] for rule in one["spec"]["egress"] for port in rule["ports"]]
+                hold(ports == [53, 53, 443, 9091], f"{name}: pods may reach {ports}")
 
 
 def in_jobs(overlays, place):
@@ -411,6 +439,7 @@ def manifests():
                     image = template["spec"]["containers"][0]["image"]
                     hold(image.endswith(f":{version}"), f"{name} runs {image}, and this is {version}")
         pushed(place)
+        own_overlay(place)
         jobs = in_jobs(overlays, place)
         valid("secret", documents((KUBERNETES / "secret.example.yaml").read_text()), place)
     claims({
