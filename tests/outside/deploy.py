@@ -463,13 +463,24 @@ def manifests():
     same("daemon", overlays["daemon with monitor"], helm({"mode": "daemon", "podMonitor": {"enabled": True}}))
     backfill = [one for one in started(helm({"backfill": {"enabled": True}})) if one["kind"] != "CronJob"]
     same("backfill", overlays["backfill"], backfill)
-    for wrong in ({"mode": "often"}, {"replicas": 2}, {"image": {"repository": "r", "digest": "latest"}}):
+    wrongs = [({"mode": "often"}, "mode"), ({"replicas": 2}, "replicas")]
+    wrongs += [({"image": {"repository": "r", "digest": "latest"}}, "digest")]
+    # The kubelet would find nobody there.
+    config = (KUBERNETES / "base" / "config.toml").read_text()
+    listens = 'listen = "0.0.0.0:9464"'
+    for other in ("", f"# {listens}", 'listen = "off"', 'listen = "127.0.0.1:9464"', 'listen = "[::1]:9464"', 'listen = "0.0.0.0:9465"'):
+        wrongs.append(({"mode": "daemon", "config": config.replace(listens, other)}, "listen"))
+    for wrong, why in wrongs:
         with contextlib.redirect_stderr(io.StringIO()):
             try:
                 helm(wrong)
-            except helm_python.HelmError:
+            except helm_python.HelmError as error:
+                hold(why in str(error), f"the chart says of {wrong}: {error}")
                 continue
         hold(False, f"the chart takes {wrong}")
+    for right in ('listen="[::]:9464" # all', "listen = '10.0.0.1:9464'"):
+        helm({"mode": "daemon", "config": config.replace(listens, right)})
+    helm({"config": config.replace(listens, "")})
     return f"{count} documents of {len(overlays)} overlays are valid, and the chart gives the same{jobs}"
 
 
