@@ -192,6 +192,62 @@ def valid(name, all_documents, place):
         hold(code == 0, f"{name}: {text}")
 
 
+def monitored(all_documents):
+    """Holds a PodMonitor, whose schema is its operator's, to the fields that we use of it, and to the daemon that it is for."""
+    (monitor,), (daemon,) = ([one for one in all_documents if one["kind"] == kind] for kind in ("PodMonitor", "Deployment"))
+    name, spec, template = monitor["metadata"]["name"], monitor["spec"], pod_template(daemon)
+    hold(monitor["apiVersion"] == "monitoring.coreos.com/v1", f"{name} is of {monitor['apiVersion']}")
+    hold(set(spec) == {"selector", "podMetricsEndpoints"} and set(spec["selector"]) == {"matchLabels"}, f"{name} says {spec}")
+    labels = spec["selector"]["matchLabels"].items()
+    hold(labels and labels <= template["metadata"]["labels"].items(), f"{name} looks for {labels}")
+    (settings,) = (one["data"]["config.toml"] for one in all_documents if one["kind"] == "ConfigMap")
+    token = re.search(r'^token_file = "(.*)"$', settings.partition("[status]")[2], re.MULTILINE)[1]
+    (secret,) = (volume["secret"]["secretName"] for volume in template["spec"]["volumes"] if "secret" in volume)
+    (endpoint,) = spec["podMetricsEndpoints"]
+    hold(re.fullmatch(r"\d+s", endpoint.get("interval", "")), f"{name} has no interval")
+    bearer = {"credentials": {"name": secret, "key": Path(token).name}}
+    port = template["spec"]["containers"][0]["ports"][0]["name"]
+    wanted = {"port": port, "path": "/metrics", "interval": endpoint["interval"], "authorization": bearer}
+    hold(endpoint == wanted, f"{name} asks {endpoint}, and there is {wanted}")
+
+
+def together(all_documents):
+    """Holds pods to name what is there beside them, and the NetworkPolicy to know them."""
+    there = {(one["kind"], one["metadata"]["name"]) for one in all_documents}
+    (policy,) = (one for one in all_documents if one["kind"] == "NetworkPolicy")
+    for one in filter(pod_template, all_documents):
+        name, pod = one["metadata"]["name"], pod_template(one)
+        named = {("ConfigMap", volume["configMap"]["name"]) for volume in pod["spec"]["volumes"] if "configMap" in volume}
+        named |= {("ServiceAccount", pod["spec"]["serviceAccountName"])}
+        hold(named <= there, f"{name} wants {sorted(named - there)}")
+        known = policy["spec"]["podSelector"]["matchLabels"].items()
+        hold(known <= pod["metadata"]["labels"].items(), f"the NetworkPolicy does not know {name}")
+
+
+def second_release(place):
+    """Holds the chart under another name, with what is the cluster's own, to what is asked of the first."""
+    own = {"envFrom": [{"secretRef": {"name": "store"}}], "imagePullSecrets": [{"name": "registry"}]}
+    own |= {"image": {"repository": OWN_IMAGE, "tag": "1"}, "serviceAccount": {"annotations": None}}
+    for mode in ("cronjob", "daemon", "indexed"):
+        values = {**own, "mode": mode, "backfill": {"enabled": True}, "podMonitor": {"enabled": True}}
+        made = helm(values, "nightly")
+        valid(f"nightly-{mode}", made, place)
+        together(made)
+        for one in made:
+            name = one["metadata"]["name"]
+            hold(name.partition("-")[0] == "nightly", f"the release nightly has {one['kind']} {name}")
+            hold("annotations" not in one["metadata"], f"{name} has {one['metadata'].get('annotations')}")
+            if pod_template(one):
+                pod = pod_template(one)["spec"]
+                restricted(name, pod)
+                (container,) = pod["containers"]
+                hold(pod.get("imagePullSecrets") == own["imagePullSecrets"], f"{name} has no imagePullSecrets")
+                hold(container.get("envFrom") == own["envFrom"], f"{name} has no envFrom")
+                hold(container["image"] == f"{OWN_IMAGE}:1", f"{name} runs {container['image']}")
+        if mode == "daemon":
+            monitored(made)
+
+
 def restricted(name, pod):
     """Holds a pod to the restricted profile of the pod security standards, and to what we promise beyond."""
     security = pod["securityContext"]
@@ -414,12 +470,12 @@ def differ(one, other, path):
     return None if one == other else f"{path}: {one!r} and {other!r}"
 
 
-def helm(values):
-    """What Helm makes of the chart."""
+def helm(values, name="asana-backup"):
+    """What Helm makes of the chart, for a release of this name."""
     import helm_python
 
-    rendered = helm_python.Chart.load(CHART).render(values, name="asana-backup", namespace="backups")
-    return [one for name, text in rendered.items() if name.endswith(".yaml") for one in documents(text)]
+    rendered = helm_python.Chart.load(CHART).render(values, name=name, namespace="backups")
+    return [one for path, text in rendered.items() if path.endswith(".yaml") for one in documents(text)]
 
 
 def manifests():
@@ -431,6 +487,7 @@ def manifests():
         overlays["daemon with monitor"] = with_monitor(place)
         for name, all_documents in overlays.items():
             valid(name, all_documents, place)
+            together(all_documents)
             count += len(all_documents)
             for document in all_documents:
                 template = pod_template(document)
@@ -438,6 +495,8 @@ def manifests():
                     restricted(name, template["spec"])
                     image = template["spec"]["containers"][0]["image"]
                     hold(image.endswith(f":{version}"), f"{name} runs {image}, and this is {version}")
+        monitored(overlays["daemon with monitor"])
+        second_release(place)
         pushed(place)
         own_overlay(place)
         jobs = in_jobs(overlays, place)
