@@ -248,6 +248,20 @@ def second_release(place):
             monitored(made)
 
 
+def as_told():
+    """Holds what deploy/README.md says to `helm` to be understood: the schema refuses every other key."""
+    import helm_python
+
+    told = (ROOT / "deploy" / "README.md").read_text()
+    expressions = re.findall(r"""--set(?:-string)? (?:'([^'\n]+)'|([^'\s`]+))""", told)
+    hold(len(expressions) > 5, f"deploy/README.md says {expressions} alone")
+    for expression in map("".join, expressions):
+        try:
+            helm({"mode": "daemon", **helm_python.parse_set_string(expression)})
+        except helm_python.HelmError as error:
+            hold(False, f"deploy/README.md says --set {expression}: {error}")
+
+
 def restricted(name, pod):
     """Holds a pod to the restricted profile of the pod security standards, and to what we promise beyond."""
     security = pod["securityContext"]
@@ -497,6 +511,7 @@ def manifests():
                     hold(image.endswith(f":{version}"), f"{name} runs {image}, and this is {version}")
         monitored(overlays["daemon with monitor"])
         second_release(place)
+        as_told()
         pushed(place)
         own_overlay(place)
         jobs = in_jobs(overlays, place)
