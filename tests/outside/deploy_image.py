@@ -4,7 +4,8 @@
 
 No registry is asked. Both bases are made here, of this machine's own libraries: one with nothing but what the program is
 linked to, and one whose `cargo` hands over the program that is there already, having seen the sources and the flags. What
-is really tried is all else: the stages, what is copied, the user, the entry point, the pod as kustomize renders it.
+is really tried is all else: the stages, what is copied, that a second build gives the same digest, the user, the entry point,
+the pod as kustomize renders it.
 Needs root, buildah, podman, runc and catatonit. Images live below a temporary folder, and go with it.
 """
 
@@ -228,7 +229,7 @@ def check():
         claim = json.loads((repository / "runs" / f"{0:020}" / "1.json").read_text())
         hold(claim["holder"] == "asana-backup-1/a-uid", f"the pod claims as {claim['holder']}")
         rows = sum(table["counts"]["rows"] for table in snapshots[0]["tables"].values())
-    return f"the image has {len(ours)} files of ours; the CronJob's pod backed up {rows} rows as user {UID}"
+    return f"the image, twice the same, has {len(ours)} files of ours; the CronJob's pod backed up {rows} rows as user {UID}"
 
 
 if __name__ == "__main__":
