@@ -28,6 +28,9 @@ CHART = ROOT / "deploy" / "helm" / "asana-backup"
 EXPOSURE = 12
 """In tenths, as `--threshold` takes it."""
 PATIENCE = 300
+OWN_IMAGE = "registry.example.com/asana-backup"
+LENDERS = {"169.254": [80, 8080], "170.23": [80], "169.252": [987, 988]}
+"""Who lends a pod its role, below 169.254: instances and GKE's Dataplane V2, EKS pod identities, GKE's other networks."""
 
 
 def said(command, **more):
@@ -189,6 +192,76 @@ def valid(name, all_documents, place):
         hold(code == 0, f"{name}: {text}")
 
 
+def monitored(all_documents):
+    """Holds a PodMonitor, whose schema is its operator's, to the fields that we use of it, and to the daemon that it is for."""
+    (monitor,), (daemon,) = ([one for one in all_documents if one["kind"] == kind] for kind in ("PodMonitor", "Deployment"))
+    name, spec, template = monitor["metadata"]["name"], monitor["spec"], pod_template(daemon)
+    hold(monitor["apiVersion"] == "monitoring.coreos.com/v1", f"{name} is of {monitor['apiVersion']}")
+    hold(set(spec) == {"selector", "podMetricsEndpoints"} and set(spec["selector"]) == {"matchLabels"}, f"{name} says {spec}")
+    labels = spec["selector"]["matchLabels"].items()
+    hold(labels and labels <= template["metadata"]["labels"].items(), f"{name} looks for {labels}")
+    (settings,) = (one["data"]["config.toml"] for one in all_documents if one["kind"] == "ConfigMap")
+    token = re.search(r'^token_file = "(.*)"$', settings.partition("[status]")[2], re.MULTILINE)[1]
+    (secret,) = (volume["secret"]["secretName"] for volume in template["spec"]["volumes"] if "secret" in volume)
+    (endpoint,) = spec["podMetricsEndpoints"]
+    hold(re.fullmatch(r"\d+s", endpoint.get("interval", "")), f"{name} has no interval")
+    bearer = {"credentials": {"name": secret, "key": Path(token).name}}
+    port = template["spec"]["containers"][0]["ports"][0]["name"]
+    wanted = {"port": port, "path": "/metrics", "interval": endpoint["interval"], "authorization": bearer}
+    hold(endpoint == wanted, f"{name} asks {endpoint}, and there is {wanted}")
+
+
+def together(all_documents):
+    """Holds pods to name what is there beside them, and the NetworkPolicy to know them."""
+    there = {(one["kind"], one["metadata"]["name"]) for one in all_documents}
+    (policy,) = (one for one in all_documents if one["kind"] == "NetworkPolicy")
+    for one in filter(pod_template, all_documents):
+        name, pod = one["metadata"]["name"], pod_template(one)
+        named = {("ConfigMap", volume["configMap"]["name"]) for volume in pod["spec"]["volumes"] if "configMap" in volume}
+        named |= {("ServiceAccount", pod["spec"]["serviceAccountName"])}
+        hold(named <= there, f"{name} wants {sorted(named - there)}")
+        known = policy["spec"]["podSelector"]["matchLabels"].items()
+        hold(known <= pod["metadata"]["labels"].items(), f"the NetworkPolicy does not know {name}")
+
+
+def second_release(place):
+    """Holds the chart under another name, with what is the cluster's own, to what is asked of the first."""
+    own = {"envFrom": [{"secretRef": {"name": "store"}}], "imagePullSecrets": [{"name": "registry"}]}
+    own |= {"image": {"repository": OWN_IMAGE, "tag": "1"}, "serviceAccount": {"annotations": None}}
+    for mode in ("cronjob", "daemon", "indexed"):
+        values = {**own, "mode": mode, "backfill": {"enabled": True}, "podMonitor": {"enabled": True}}
+        made = helm(values, "nightly")
+        valid(f"nightly-{mode}", made, place)
+        together(made)
+        for one in made:
+            name = one["metadata"]["name"]
+            hold(name.partition("-")[0] == "nightly", f"the release nightly has {one['kind']} {name}")
+            hold("annotations" not in one["metadata"], f"{name} has {one['metadata'].get('annotations')}")
+            if pod_template(one):
+                pod = pod_template(one)["spec"]
+                restricted(name, pod)
+                (container,) = pod["containers"]
+                hold(pod.get("imagePullSecrets") == own["imagePullSecrets"], f"{name} has no imagePullSecrets")
+                hold(container.get("envFrom") == own["envFrom"], f"{name} has no envFrom")
+                hold(container["image"] == f"{OWN_IMAGE}:1", f"{name} runs {container['image']}")
+        if mode == "daemon":
+            monitored(made)
+
+
+def as_told():
+    """Holds what deploy/README.md says to `helm` to be understood: the schema refuses every other key."""
+    import helm_python
+
+    told = (ROOT / "deploy" / "README.md").read_text()
+    expressions = re.findall(r"""--set(?:-string)? (?:'([^'\n]+)'|([^'\s`]+))""", told)
+    hold(len(expressions) > 5, f"deploy/README.md says {expressions} alone")
+    for expression in map("".join, expressions):
+        try:
+            helm({"mode": "daemon", **helm_python.parse_set_string(expression)})
+        except helm_python.HelmError as error:
+            hold(False, f"deploy/README.md says --set {expression}: {error}")
+
+
 def restricted(name, pod):
     """Holds a pod to the restricted profile of the pod security standards, and to what we promise beyond."""
     security = pod["securityContext"]
@@ -214,6 +287,9 @@ def restricted(name, pod):
 def as_shipped(example, shipped):
     """Holds the example of an overlay to change what it is there for, and nothing else."""
     settings = (KUBERNETES / "example" / "config.toml").read_text()
+    images = {pod_template(one)["spec"]["containers"][0]["image"] for one in example if pod_template(one)}
+    hold(len(images) == 1 and min(images).startswith(OWN_IMAGE), f"the example runs {images}")
+    example = json.loads(json.dumps(example).replace(OWN_IMAGE, "ghcr.io/asana-backup/asana-backup"))
     mine, theirs = normal(example), normal(shipped)
     hold(mine.keys() == theirs.keys(), f"the example has {sorted(mine)}, and the CronJobs {sorted(theirs)}")
     for key, document in mine.items():
@@ -229,6 +305,30 @@ def as_shipped(example, shipped):
             hold(difference is None, f"the example changes {difference}")
     said_so, code = said([program(), "--config", KUBERNETES / "example" / "config.toml", "gaps", "--organization", "nobody"])
     hold(code == 10 and "known: acme" in said_so, f"example/config.toml: {said_so}")
+
+
+def own_overlay(place):
+    """Holds what is commented in the example to be right once it counts, in an overlay of each way to run it."""
+    text = opened(KUBERNETES / "example" / "kustomization.yaml", "- target:")
+    no_role, given = re.subn(r"(role-arn: ).*", r"\1null", text)
+    hold(given == 1, "the example names no role")
+    (place / "config.toml").write_text((KUBERNETES / "example" / "config.toml").read_text())
+    for name, kind in {"cronjob": "CronJob", "daemon": "Deployment", "indexed": "Job", "backfill": "Job"}.items():
+        mine = no_role.replace("- ../cronjob", f"- {os.path.relpath(KUBERNETES / name, place)}")
+        if kind != "CronJob":
+            mine = mine.replace("kind: CronJob", f"kind: {kind}").replace("/spec/jobTemplate/spec/", "/spec/")
+        (place / "kustomization.yaml").write_text(mine)
+        made = kustomize(place)
+        valid(f"own-{name}", made, place)
+        for one in made:
+            if pod_template(one):
+                given = pod_template(one)["spec"]["containers"][0].get("envFrom")
+                hold(given == [{"secretRef": {"name": "asana-backup-store"}}], f"{name}: {one['metadata']['name']} has {given}")
+            elif one["kind"] == "ServiceAccount":
+                hold(not one["metadata"].get("annotations"), f"{name}: the role stays")
+            elif one["kind"] == "NetworkPolicy":
+                ports = [port["port"] for rule in one["spec"]["egress"] for port in rule["ports"]]
+                hold(ports == [53, 53, 443, 9091], f"{name}: pods may reach {ports}")
 
 
 def in_jobs(overlays, place):
@@ -262,25 +362,41 @@ def in_jobs(overlays, place):
 
 
 def opened(path, first):
-    """A file without the comment signs of the block that begins with a line."""
-    before, found, after = path.read_text().partition(f"# {first}\n")
-    hold(found, f"{path.name} has no commented `{first}`")
-    indent = before.rpartition("\n")[2]
-    block = re.match(rf"(?:{indent}# .*\n)*", after)[0]
-    return before + first + "\n" + block.replace(f"{indent}# ", indent) + after.removeprefix(block)
+    """A file without the comment signs of each block that begins with a line."""
+    text = path.read_text()
+    hold(f"# {first}\n" in text, f"{path.name} has no commented `{first}`")
+    while f"# {first}\n" in text:
+        before, _, after = text.partition(f"# {first}\n")
+        indent = before.rpartition("\n")[2]
+        block = re.match(rf"(?:{indent}# .*\n)*", after)[0]
+        text = before + first + "\n" + block.replace(f"{indent}# ", indent) + after.removeprefix(block)
+    return text
 
 
 def pushed(place):
-    """Holds what is commented for a Pushgateway to be right once it counts: the settings, and the way there."""
+    """Holds what is commented for a Pushgateway and for the roles of clouds to be right once it counts: the settings, and the
+    ways there, which are the chart's where it is given them."""
     config = place / "config.toml"
     config.write_text(opened(KUBERNETES / "base" / "config.toml", "[metrics]"))
     text, code = said([program(), "--config", config, "gaps", "--organization", "nobody"])
     hold(code == 10 and "known: acme" in text, f"[metrics] of base/config.toml: {text}")
     (policy,) = documents(opened(KUBERNETES / "base" / "networkpolicy.yaml", "- to:"))
     valid("networkpolicy", [policy], place)
-    out = {one["port"] for rule in policy["spec"]["egress"] for one in rule["ports"]}
+    out = {
+        (to.get("ipBlock", {}).get("cidr"), one["port"])
+        for rule in policy["spec"]["egress"]
+        for to in rule.get("to", [{}])
+        for one in rule["ports"]
+    }
     port = int(re.search(r'^pushgateway_url = ".*:(\d+)"$', config.read_text(), re.MULTILINE)[1])
-    hold(out == {53, 443, port, 4318}, f"pods may reach {out}, and the Pushgateway listens on {port}")
+    anywhere = {at for address, at in out if not address}
+    hold(anywhere == {53, 443, port, 4318}, f"pods may reach {anywhere}, and the Pushgateway listens on {port}")
+    roles = {(f"169.254.{address}/32", at) for address, ports in LENDERS.items() for at in ports}
+    hold({one for one in out if one[0]} == roles, f"of {roles} pods may reach {out}")
+    # The first two are in force as shipped.
+    charts = normal(helm({"networkPolicy": {"extraEgress": policy["spec"]["egress"][2:]}}))
+    difference = differ(policy["spec"]["egress"], charts["NetworkPolicy", "asana-backup"]["spec"]["egress"], "egress")
+    hold(difference is None, f"networkPolicy.extraEgress: {difference}")
 
 
 def holder(document, job, uid, pod):
@@ -340,6 +456,20 @@ def same(name, ours, charts):
         hold(difference is None, f"{name}: kustomize and Helm differ at {difference}")
 
 
+def started(all_documents):
+    """The chart's documents, with the Job that `kubectl create job --from` makes in place of each suspended CronJob."""
+    # A Job is never changed: the next upgrade would fail by it, or begin it anew once it has expired.
+    jobs = [one["metadata"]["name"] for one in all_documents if one["kind"] == "Job"]
+    hold(not jobs, f"the chart itself makes the Jobs {jobs}")
+    made = []
+    for one in all_documents:
+        if one["kind"] == "CronJob" and one["spec"].get("suspend"):
+            job = one["spec"]["jobTemplate"]
+            one = {**job, "apiVersion": "batch/v1", "kind": "Job", "metadata": {**job["metadata"], "name": one["metadata"]["name"]}}
+        made.append(one)
+    return made
+
+
 def differ(one, other, path):
     """Where two values differ first."""
     if isinstance(one, dict) and isinstance(other, dict):
@@ -354,12 +484,12 @@ def differ(one, other, path):
     return None if one == other else f"{path}: {one!r} and {other!r}"
 
 
-def helm(values):
-    """What Helm makes of the chart."""
+def helm(values, name="asana-backup"):
+    """What Helm makes of the chart, for a release of this name."""
     import helm_python
 
-    rendered = helm_python.Chart.load(CHART).render(values, name="asana-backup", namespace="backups")
-    return [one for name, text in rendered.items() if name.endswith(".yaml") for one in documents(text)]
+    rendered = helm_python.Chart.load(CHART).render(values, name=name, namespace="backups")
+    return [one for path, text in rendered.items() if path.endswith(".yaml") for one in documents(text)]
 
 
 def manifests():
@@ -371,6 +501,7 @@ def manifests():
         overlays["daemon with monitor"] = with_monitor(place)
         for name, all_documents in overlays.items():
             valid(name, all_documents, place)
+            together(all_documents)
             count += len(all_documents)
             for document in all_documents:
                 template = pod_template(document)
@@ -378,7 +509,11 @@ def manifests():
                     restricted(name, template["spec"])
                     image = template["spec"]["containers"][0]["image"]
                     hold(image.endswith(f":{version}"), f"{name} runs {image}, and this is {version}")
+        monitored(overlays["daemon with monitor"])
+        second_release(place)
+        as_told()
         pushed(place)
+        own_overlay(place)
         jobs = in_jobs(overlays, place)
         valid("secret", documents((KUBERNETES / "secret.example.yaml").read_text()), place)
     claims({
@@ -398,17 +533,28 @@ def manifests():
     bad = [one for one in report["messages"] if one["severity"] > 1] + report["errors"]
     hold(not bad, f"helm lint: {bad}")
     same("cronjob", overlays["cronjob"], helm({}))
-    same("indexed", overlays["indexed"], helm({"mode": "indexed"}))
+    same("indexed", overlays["indexed"], started(helm({"mode": "indexed"})))
     same("daemon", overlays["daemon with monitor"], helm({"mode": "daemon", "podMonitor": {"enabled": True}}))
-    backfill = [one for one in helm({"backfill": {"enabled": True}}) if one["kind"] != "CronJob"]
+    backfill = [one for one in started(helm({"backfill": {"enabled": True}})) if one["kind"] != "CronJob"]
     same("backfill", overlays["backfill"], backfill)
-    for wrong in ({"mode": "often"}, {"replicas": 2}, {"image": {"repository": "r", "digest": "latest"}}):
+    wrongs = [({"mode": "often"}, "mode"), ({"replicas": 2}, "replicas")]
+    wrongs += [({"image": {"repository": "r", "digest": "latest"}}, "digest")]
+    # The kubelet would find nobody there.
+    config = (KUBERNETES / "base" / "config.toml").read_text()
+    listens = 'listen = "0.0.0.0:9464"'
+    for other in ("", f"# {listens}", 'listen = "off"', 'listen = "127.0.0.1:9464"', 'listen = "[::1]:9464"', 'listen = "0.0.0.0:9465"'):
+        wrongs.append(({"mode": "daemon", "config": config.replace(listens, other)}, "listen"))
+    for wrong, why in wrongs:
         with contextlib.redirect_stderr(io.StringIO()):
             try:
                 helm(wrong)
-            except helm_python.HelmError:
+            except helm_python.HelmError as error:
+                hold(why in str(error), f"the chart says of {wrong}: {error}")
                 continue
         hold(False, f"the chart takes {wrong}")
+    for right in ('listen="[::]:9464" # all', "listen = '10.0.0.1:9464'"):
+        helm({"mode": "daemon", "config": config.replace(listens, right)})
+    helm({"config": config.replace(listens, "")})
     return f"{count} documents of {len(overlays)} overlays are valid, and the chart gives the same{jobs}"
 
 
