@@ -29,7 +29,10 @@ MODES = {
     "/usr/share/man/man1/asana-backup-run.1.gz": "-rw-r--r--",
     "/usr/share/doc/asana-backup/copyright": "-rw-r--r--",
     "/usr/share/doc/asana-backup/examples/config.toml": "-rw-r--r--",
-    "/usr/share/doc/asana-backup/operations.md": "-rw-r--r--",
+    "/usr/share/doc/asana-backup/docs/operations.md": "-rw-r--r--",
+    "/usr/share/doc/asana-backup/deploy/prometheus/alerts.yaml": "-rw-r--r--",
+    "/usr/share/doc/asana-backup/deploy/grafana/dashboard.json": "-rw-r--r--",
+    "/usr/share/doc/asana-backup/deploy/iam/bucket-policy.json": "-rw-r--r--",
     "/etc/asana-backup/config.toml": "-rw-r--r--",
 }
 
@@ -42,6 +45,17 @@ def made():
     found = sorted((target / "debian").glob("asana-backup_*.deb"), key=lambda path: path.stat().st_mtime)
     hold(found, "no package was made")
     return found[-1]
+
+
+def linked(root):
+    """Holds what the packaged texts link to, by a path, to be in the package; how many such links there are."""
+    count = 0
+    for text in (root / "usr/share/doc/asana-backup").rglob("*.md"):
+        for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text.read_text()):
+            hold((text.parent / target).is_file(), f"{text.relative_to(root)} leads to {target}, which is not in the package")
+            count += 1
+    hold(count > 10, f"the texts have {count} links")
+    return count
 
 
 def check():
@@ -67,6 +81,9 @@ def check():
         for script in ("postinst", "prerm", "postrm"):
             text, code = said(["sh", "-n", place / "control" / script])
             hold(code == 0 and os.access(place / "control" / script, os.X_OK), f"{script}: {text}")
+        for named in re.findall(r"/usr/share/doc/[\w./-]+[\w-]", (place / "root/etc/asana-backup/config.toml").read_text()):
+            hold((place / "root" / named[1:]).is_file(), f"config.toml names {named}, which is not in the package")
+        links = linked(place / "root")
         binary = place / "root/usr/bin/asana-backup"
         text, code = said([binary, "--version"])
         hold(text.strip() == f"asana-backup {version}" and code == 0, f"--version: {text}")
@@ -76,7 +93,7 @@ def check():
         hold(code == 10 and "no organization is named" in text, f"the settings as shipped: {text}")
         text, code = said(["man", "--warnings", "-l", place / "root/usr/share/man/man1/asana-backup.1.gz"])
         hold(code in (0, 127) and "warning" not in text, f"the manual page: {text[:2000]}")
-    return f"{package.name} has {len(found)} entries, and works"
+    return f"{package.name} has {len(found)} entries, {links} links that lead to some, and works"
 
 
 if __name__ == "__main__":

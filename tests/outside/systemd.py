@@ -96,6 +96,10 @@ main() { systemctl show $unit -p MainPID --value; }
 is_enabled fresh
 install -m 600 /results/token /etc/asana-backup/token
 systemctl enable --now $unit; note $unit started
+systemctl enable --now asana-backup-verify@acme.timer
+systemctl enable 'asana-backup-run@an\x20other.timer'
+links() { find /etc/systemd/system -name 'asana-backup*' -type l | wc -l; }
+said wanted "$(links)"
 before=$(main)
 dpkg -i /source/package.deb </dev/null; echo "again ExecMainStatus=$?" >>/results/log
 note $unit upgraded; is_enabled kept
@@ -111,6 +115,8 @@ last=$(main)
 dpkg -r asana-backup; echo "removed ExecMainStatus=$?" >>/results/log
 [ -d "/proc/$last" ] && said running still || said running nothing
 [ -e /usr/bin/asana-backup ] || said program gone
+said dangling "$(links)"
+systemctl is-active --quiet asana-backup-verify@acme.timer && said timer running || said timer nothing
 dpkg --purge asana-backup; echo "purged ExecMainStatus=$?" >>/results/log
 for file in /etc/asana-backup/token /var/lib/asana-backup/acme /var/cache/asana-backup /etc/asana-backup/config.toml; do
   [ -e $file ] && said $file there || said $file gone
@@ -252,6 +258,7 @@ def package(root):
         for step in ("again", "wrong", "removed", "purged"):
             expect(noted, more, step, ExecMainStatus="0")
         found = {"kept": "enabled", "process": "new", "settings": "kept", "running": "nothing", "program": "gone", "owner": "there"}
+        found |= {"wanted": "3", "dangling": "0", "timer": "nothing"}
         found |= {"/etc/asana-backup/token": "there", "/var/lib/asana-backup/acme": "there"}
         found |= {"/var/cache/asana-backup": "gone", "/etc/asana-backup/config.toml": "gone"}
         for what, wanted in found.items():

@@ -29,6 +29,8 @@ from world import PATIENCE, Broken, Store, fetch, folder, free_ports, hold, prog
 DEPLOY = Path(__file__).resolve().parent.parent.parent / "deploy"
 TOKEN = "canary-token-that-nobody-may-see"
 PASSWORD = "canary-password"
+KEPT = 15
+"""Days for which a Prometheus keeps what it is not told to keep for longer."""
 DELAY = 12.0
 """Seconds by which listeners that hang may lengthen a run: each has a limit of its own."""
 
@@ -433,6 +435,10 @@ def rules():
     for command in (["check", "rules", "alerts.yaml"], ["test", "rules", "alerts.test.yaml", "alerts.days.test.yaml"]):
         done = subprocess.run(["promtool", *command], cwd=DEPLOY / "prometheus", capture_output=True)
         hold(done.returncode == 0, f"promtool {' '.join(command)} says {(done.stdout + done.stderr).decode()}")
+    hours = {"m": 1 / 60, "h": 1, "d": 24}
+    for window in re.findall(r"(?:\[\d+\w\])?(?: offset \d+\w)?", (DEPLOY / "prometheus" / "alerts.yaml").read_text()):
+        back = sum(int(count) * hours[unit] for count, unit in re.findall(r"(\d+)(\w)", window))
+        hold(back < KEPT * 24, f"{window} is more than the {KEPT} days that a Prometheus keeps by default")
     return "the alerts fire as promised"
 
 
