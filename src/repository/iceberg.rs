@@ -945,6 +945,20 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_machine_whose_clock_is_behind_the_last_commit_makes_the_next() {
+        // A hundred years from now.
+        let ahead = 3_000_000_000;
+        let columns = table_columns(tags());
+        let fewer: Vec<TableColumn> =
+            columns.iter().filter(|column| column.name != "notes").cloned().collect();
+        let made = empty_change(&table(&fewer, None), ahead).await;
+        let same = empty_change(&table(&fewer, Some(&made.metadata)), ahead + 1).await;
+        let evolved = empty_change(&table(&columns, Some(&same.metadata)), ahead + 2).await;
+        let metadata = parse(&evolved.metadata).expect("metadata");
+        assert_eq!((metadata.schemas_iter().len(), metadata.history().len()), (2, 3));
+    }
+
+    #[tokio::test]
     async fn a_column_that_changes_its_type_is_refused() {
         let columns = table_columns(tags());
         let made = empty_change(&table(&columns, None), 1).await;
