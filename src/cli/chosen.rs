@@ -1,12 +1,15 @@
 //! What a person chose: settings, organizations, repositories.
 
+use std::collections::BTreeMap;
+
 use tracing::Instrument;
 
 use crate::cli::arguments::Arguments;
 use crate::cli::show;
 use crate::config::{Config, Organization, ScheduleSettings, StoreSettings};
+use crate::daemon::State;
 use crate::error::{Error, ErrorKind, Result};
-use crate::telemetry::{Metrics, Outlets};
+use crate::telemetry::{self, Metrics, Outlets, table};
 
 /// The settings, and the organizations to work on.
 pub(super) fn settings(arguments: &Arguments) -> Result<(Config, Vec<(String, Organization)>)> {
@@ -67,6 +70,28 @@ pub(super) fn schedule(arguments: &Arguments, name: &str) -> Result<ScheduleSett
         Some(organization) => config.schedule.with(&organization.schedule),
         None => config.schedule,
     })
+}
+
+/// What was told last of an organization's runs on this machine, by the names of metrics: in the file that the settings name,
+/// or by its daemon. Of one that the settings do not name, the daemon alone may know.
+pub(super) fn told(arguments: &Arguments, name: &str, url: &str) -> Result<BTreeMap<String, f64>> {
+    let mut told = State::usual_folder().map(|folder| State::told_of(&folder, url)).unwrap_or_default();
+    let file = if has_settings(arguments) {
+        Config::find(arguments.config.as_deref())?.metrics.textfile
+    } else {
+        None
+    };
+    let at = |told: &BTreeMap<String, f64>| told.get(table::LAST_ATTEMPT.name).copied().unwrap_or_default();
+    // Whoever looks on need not be able to read it.
+    let samples = file.and_then(|path| telemetry::read_file(&path).ok()).unwrap_or_default().into_iter();
+    let filed: BTreeMap<_, _> = samples
+        .filter(|one| one.labels == [name])
+        .map(|one| (one.metric.name.to_owned(), one.value))
+        .collect();
+    if at(&filed) > at(&told) {
+        told = filed;
+    }
+    Ok(told)
 }
 
 /// Where to tell how a repository of the settings was found; nobody is told of one that they do not name.

@@ -1,6 +1,5 @@
 //! The verb `daemon`: begins jobs when they are due, until SIGTERM or SIGINT.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use tokio::task::JoinSet;
@@ -31,7 +30,7 @@ pub(super) async fn serve(
         tracing::info!(address = status.address().map(tracing::field::display), "the status server listens");
         server.spawn(status.serve(stop.clone()));
     }
-    let folder = typed.state.clone().or_else(state_folder);
+    let folder = typed.state.clone().or_else(State::usual_folder);
     if folder.is_none() {
         tracing::warn!("no folder for state is named: verifying begins anew with each start; set --state");
     }
@@ -59,17 +58,4 @@ fn told(metrics: &Metrics, board: &Board) -> Told {
     let (health, board) = (Arc::clone(board.health()), board.clone());
     let describe = Arc::new(move || serde_json::to_value(board.status()).unwrap_or_default());
     Told { metrics: metrics.clone(), health, describe }
-}
-
-/// The folder for what is remembered on this machine: systemd's, else the user's.
-fn state_folder() -> Option<PathBuf> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|text| text.starts_with('/'));
-    // systemd may name several, with colons between them.
-    let of_systemd = variable("STATE_DIRECTORY").and_then(|text| text.split(':').next().map(PathBuf::from));
-    let of_user = || {
-        let base = variable("XDG_STATE_HOME").map(PathBuf::from);
-        let base = base.or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".local/state")));
-        base.map(|base| base.join("asana-backup"))
-    };
-    of_systemd.or_else(of_user)
 }

@@ -2,7 +2,7 @@
 //!
 //! Rule: it reads the repository and asks Asana nothing, so it may be run at any time, from anywhere.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -13,9 +13,10 @@ use crate::cli::{chosen, show};
 use crate::clock::Clock;
 use crate::config::ScheduleSettings;
 use crate::daemon::{Last, leading, open};
-use crate::error::Result;
+use crate::error::{EXITS, Result};
 use crate::model::{Hash, Snapshot, SnapshotNumber, TableState};
 use crate::repository::{Repository, Store, TableObjects, commit_time};
+use crate::telemetry::table::{self, Metric};
 
 /// The exit code of a late copy, where it was asked for.
 const LATE: u8 = 1;
@@ -51,8 +52,30 @@ pub(super) struct Report {
     pub(super) accepted_gaps: u64,
     pub(super) held_deletions: u64,
     pub(super) claim: Option<Held>,
-    /// The last runs, the newest first.
+    /// The last runs that made a snapshot, the newest first.
     pub(super) runs: Vec<Run>,
+    /// How the last attempt ended that made none, as far as this machine knows.
+    pub(super) failed: Option<Failed>,
+}
+
+/// An attempt that made no snapshot.
+#[derive(Debug, Serialize)]
+pub(super) struct Failed {
+    pub(super) began_at: DateTime<Utc>,
+    pub(super) exit_code: u8,
+    pub(super) meaning: &'static str,
+}
+
+impl Failed {
+    /// What was told last of an organization, if it is an attempt that failed after `newest`.
+    fn of(told: &BTreeMap<String, f64>, newest: Option<DateTime<Utc>>) -> Option<Self> {
+        let of = |metric: &Metric| told.get(metric.name).copied();
+        let (at, code) = (of(&table::LAST_ATTEMPT)?, of(&table::LAST_EXIT_CODE)?);
+        let began_at = DateTime::from_timestamp_millis((at * 1_000.0) as i64)?;
+        let exit = EXITS.iter().find(|exit| exit.codes.iter().any(|known| f64::from(*known) == code))?;
+        let made_one = exit.kind.is_none() || newest.is_some_and(|newest| newest > began_at);
+        (!made_one).then_some(Self { began_at, exit_code: code as u8, meaning: exit.meaning })
+    }
 }
 
 /// Who works on the repository, or did and left no snapshot.
@@ -96,7 +119,7 @@ pub(super) async fn status(arguments: &Arguments, fail_if_late: bool) -> Result<
             None => Some(open::repository(url, settings).await?),
             found => found,
         };
-        let report = match repository {
+        let mut report = match repository {
             Some(repository) => {
                 report(name, &repository, &chosen::schedule(arguments, name)?, clock.now()).await?
             }
@@ -104,6 +127,10 @@ pub(super) async fn status(arguments: &Arguments, fail_if_late: bool) -> Result<
                 Report { name: name.to_owned(), repository: url.to_owned(), late: true, ..Report::default() }
             }
         };
+        // One that is at work has not ended.
+        if report.claim.as_ref().is_none_or(|claim| claim.dead) {
+            report.failed = Failed::of(&chosen::told(arguments, name, url)?, report.committed_at);
+        }
         if report.late && fail_if_late {
             code = LATE;
         }
@@ -150,6 +177,7 @@ async fn report(
         held_deletions: newest.map_or(0, |snapshot| snapshot.held_count),
         claim: held(repository, newest, now).await?,
         runs: runs(repository).await?,
+        failed: None,
     })
 }
 
@@ -255,6 +283,10 @@ impl Report {
             let (holder, run, at) = (&claim.holder, &claim.run, show::moment(claim.alive_at));
             lines.push(format!("  {holder} holds the claim with run {run}, which {life} at {at}"));
         }
+        if let Some(failed) = &self.failed {
+            let (at, code, meaning) = (show::moment(failed.began_at), failed.exit_code, failed.meaning);
+            lines.push(format!("  the last attempt, at {at}, ended with {code}: {meaning}"));
+        }
         if !self.runs.is_empty() {
             lines.push(format!("\n{}", show::runs(&self.runs)));
         }
@@ -298,6 +330,23 @@ mod tests {
 
     use super::*;
     use crate::repository::fixtures::history;
+
+    #[test]
+    fn an_attempt_that_made_no_snapshot_is_told_until_one_does() {
+        let at = |seconds| DateTime::from_timestamp(seconds, 0).expect("a moment");
+        let told = |code: f64| {
+            [(&table::LAST_ATTEMPT, 100.0), (&table::LAST_EXIT_CODE, code)]
+                .map(|(metric, value)| (metric.name.to_owned(), value))
+                .into()
+        };
+        let code =
+            |told: &BTreeMap<String, f64>, newest| Failed::of(told, newest).map(|failed| failed.exit_code);
+        assert_eq!(code(&told(12.0), None), Some(12));
+        assert_eq!(code(&told(13.0), Some(at(99))), Some(13));
+        assert_eq!(code(&told(13.0), Some(at(101))), None);
+        assert_eq!((code(&told(0.0), Some(at(99))), code(&told(3.0), Some(at(99)))), (None, None));
+        assert_eq!(code(&BTreeMap::new(), None), None);
+    }
 
     #[tokio::test]
     async fn a_copy_from_a_time_that_has_not_come_is_late_and_not_the_newest_there_could_be() {

@@ -63,6 +63,28 @@ pub struct State {
 }
 
 impl State {
+    /// Where it is, unless somebody says so: systemd's folder, else the user's.
+    #[must_use]
+    pub fn usual_folder() -> Option<PathBuf> {
+        let variable = |name: &str| std::env::var(name).ok().filter(|text| text.starts_with('/'));
+        // systemd may name several, with colons between them.
+        let of_systemd =
+            variable("STATE_DIRECTORY").and_then(|text| text.split(':').next().map(PathBuf::from));
+        let of_user = || {
+            let base = variable("XDG_STATE_HOME").map(PathBuf::from);
+            let base = base.or_else(|| variable("HOME").map(|home| PathBuf::from(home).join(".local/state")));
+            base.map(|base| base.join("asana-backup"))
+        };
+        of_systemd.or_else(of_user)
+    }
+
+    /// What the daemon of this machine told of a repository last, by the names of metrics; nothing where that cannot be read.
+    #[must_use]
+    pub fn told_of(folder: &Path, repository: &str) -> BTreeMap<String, f64> {
+        let mut repositories = read(&folder.join(FILE)).unwrap_or_default();
+        repositories.remove(repository).map(|remembered| remembered.told).unwrap_or_default()
+    }
+
     /// Remembers in `folder`; only for as long as the process lives, without one.
     #[must_use]
     pub fn open(folder: Option<PathBuf>) -> Self {

@@ -27,5 +27,5 @@ pub use otlp::Otlp;
 pub use progress::{Progress, Readings, show};
 pub use status::{Describe, StatusServer, Told, try_token};
 pub use text::encode;
-pub use textfile::try_file;
+pub use textfile::{read as read_file, try_file};
 pub use watched::{Beginning, Outlets, Watched, seconds};

@@ -23,16 +23,23 @@ const LARGEST: u64 = 64 << 20;
 pub(super) fn write(path: &Path, told: &[Sample], before: &[Sample]) -> io::Result<()> {
     let lock = File::options().create(true).truncate(false).write(true).open(path.with_extension("lock"))?;
     lock.lock()?;
-    let kept = match std::fs::metadata(path) {
-        Ok(file) if file.len() <= LARGEST => text::decode(&String::from_utf8_lossy(&std::fs::read(path)?)),
-        _ => Vec::new(),
-    };
+    let kept = read(path)?;
     let mut file = beside(path)?;
     file.write_all(text::encode(merge(kept, told, before)).as_bytes())?;
     // Whoever collects is another user. Said of the file that is there, since a umask takes from what it is created with.
     file.as_file().set_permissions(Permissions::from_mode(0o644))?;
     file.persist(path).map_err(|failed| failed.error)?;
     Ok(())
+}
+
+/// What the file has; nothing, where there is none.
+pub fn read(path: &Path) -> io::Result<Vec<Sample>> {
+    match std::fs::metadata(path) {
+        Ok(file) if file.len() <= LARGEST => {
+            Ok(text::decode(&String::from_utf8_lossy(&std::fs::read(path)?)))
+        }
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// Whether it could be written. Leaves nothing behind.

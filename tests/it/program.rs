@@ -304,6 +304,37 @@ fn a_refused_token_is_exit_12_and_is_never_shown_whatever_is_logged() {
 }
 
 #[test]
+fn status_tells_how_the_last_attempt_ended_until_one_makes_a_snapshot() {
+    let served = Served::start(&[]);
+    let config = served.folder.path().join("config.toml");
+    let metrics = served.folder.path().join("metrics.prom");
+    let settings = format!(
+        "[organizations.acme]\ngid = '{}'\nrepository = '{}'\n[metrics]\ntextfile = '{}'\n",
+        served.organization,
+        served.repository().display(),
+        metrics.display()
+    );
+    std::fs::write(&config, settings).expect("writable");
+    let verb = |verb: &[&str]| {
+        let mut command = served.command(verb);
+        command
+            .env("ASANA_BACKUP_CONFIG", &config)
+            .env_remove("ASANA_ORGANIZATION")
+            .env_remove("ASANA_BACKUP_REPOSITORY");
+        command
+    };
+    let failed = || json(&verb(&["status", "--output", "json"]).output().expect("it runs"))["failed"].clone();
+    ends(&verb(&["run"]).output().expect("it runs"), 0);
+    assert_eq!(failed(), Value::Null);
+    ends(&verb(&["run"]).env("ASANA_TOKEN", "another").output().expect("it runs"), 12);
+    assert_eq!(failed()["exit_code"], Value::from(12));
+    let said = ends(&verb(&["status"]).output().expect("it runs"), 0);
+    assert!(said.contains("ended with 12: the token is refused"), "{said}");
+    ends(&verb(&["run"]).output().expect("it runs"), 0);
+    assert_eq!(failed(), Value::Null);
+}
+
+#[test]
 fn where_no_person_sits_at_a_terminal_all_of_standard_error_is_json_and_an_error_is_told_once() {
     let served = Served::start(&[]);
     let errors = |command: &mut Command, code: i32| -> Vec<Value> {
@@ -313,7 +344,7 @@ fn where_no_person_sits_at_a_terminal_all_of_standard_error_is_json_and_an_error
         let lines = text.lines().map(|line| serde_json::from_str::<Value>(line).expect(line));
         lines.filter(|line| line["level"] == "ERROR").collect()
     };
-    let of_a_job = errors(served.command(&["run"]).env("ASANA_BASE_URL", "http://127.0.0.1:9/api/1.0"), 13);
+    let of_a_job = errors(served.command(&["run"]).env("ASANA_TOKEN", "another"), 12);
     let before_a_job = errors(&mut served.command(&["run", "--organization", "nobody"]), 10);
     let of_a_reader = errors(&mut served.command(&["verify"]), 10);
     let named = Value::from(&*served.organization);
