@@ -203,7 +203,12 @@ pub(super) fn plan(plan: &Plan) -> String {
     text.push_str(&format!("\nlearns what changed from {}\n\n", plan.changes));
     let rows = plan.price.iter().map(|one| vec![one.operation.to_owned(), one.requests.to_string()]);
     text.push_str(&table(&["operation", "expected requests"], rows));
-    text.push_str(&format!("\n\nabout {} requests, and some for each change\n", plan.requests()));
+    let requests = plan.requests();
+    text.push_str(&if plan.knows_size {
+        format!("\n\nabout {requests} requests, and some for each change\n")
+    } else {
+        format!("\n\nat the least {requests} requests, and several for each task: how many there are is not known yet\n")
+    });
     text
 }
 

@@ -81,6 +81,8 @@ pub struct Plan {
     pub changes: Source,
     /// What that costs, as far as it is known: what changed costs on top.
     pub price: Vec<Price>,
+    /// Whether the price knows how large the organization is. Of a first copy nobody does: it is the least there can be.
+    pub knows_size: bool,
 }
 
 impl Plan {
@@ -131,7 +133,8 @@ pub fn plan(facts: &Facts) -> Plan {
         (None, None, slices) => Walked::Slices(slices),
     };
     let sweep = facts.sweep || facts.everything.is_some();
-    let mut plan = Plan { walk, reason: facts.everything.clone(), sweep, changes, price: Vec::new() };
+    let (reason, knows_size) = (facts.everything.clone(), !facts.rows.is_empty());
+    let mut plan = Plan { walk, reason, sweep, changes, price: Vec::new(), knows_size };
     plan.price = price(&plan, facts);
     plan
 }

@@ -107,7 +107,15 @@ fn address(path: &std::path::Path) -> Option<SocketAddr> {
 #[derive(Debug)]
 pub(super) struct Pulse {
     patience: Duration,
-    seen: HashMap<JobId, (u64, Instant)>,
+    seen: HashMap<JobId, Seen>,
+}
+
+/// How far a job was, since when, and whether that was called stuck.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    mark: u64,
+    since: Instant,
+    is_stuck: bool,
 }
 
 impl Pulse {
@@ -123,15 +131,19 @@ impl Pulse {
         let mut all = true;
         for (id, name, watch) in running {
             let mark = watch.mark();
-            let since = match self.seen.get(&id) {
-                Some((before, since)) if *before == mark && !watch.stands_still() => *since,
-                _ => now,
+            let gets_on = Seen { mark, since: now, is_stuck: false };
+            let mut seen = match self.seen.get(&id) {
+                Some(before) if before.mark == mark && !watch.stands_still() => *before,
+                _ => gets_on,
             };
-            if now - since >= self.patience {
-                tracing::warn!(organization = name, "the job does not get on");
-                all = false;
+            if now - seen.since >= self.patience {
+                // Once; the watchdog counts on.
+                if !seen.is_stuck {
+                    tracing::warn!(organization = name, "the job does not get on");
+                }
+                (seen.is_stuck, all) = (true, false);
             }
-            fresh.insert(id, (mark, since));
+            fresh.insert(id, seen);
         }
         self.seen = fresh;
         all

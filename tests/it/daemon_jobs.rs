@@ -54,10 +54,13 @@ fn a_verify_holds_up_no_backup_and_gives_signs_of_life_as_long_as_it_gets_on() {
             // The next one hangs.
             life.go_on_until(at("2026-02-27T09:59:00Z")).await;
             world.weather.turn(Sky::Always(Stroke::Stall(86_400 * Duration::from_secs(1))));
-            life.go_on_until(at("2026-02-27T10:10:00Z")).await;
+            let mut lines = logged(life.go_on_until(at("2026-02-27T10:10:00Z"))).await;
             listener.heard();
             assert!(life.of("acme").running.is_none());
-            life.go_on_until(at("2026-02-27T10:16:00Z")).await;
+            lines.extend(logged(life.go_on_until(at("2026-02-27T10:16:00Z"))).await);
+            // Once, however often it is looked at.
+            let stuck = lines.iter().filter(|line| line.contains("the job does not get on")).count();
+            assert_eq!(stuck, 1, "{lines:?}");
             let heard = listener.heard();
             assert!(!heard.iter().any(|said| said == "WATCHDOG=1"), "{heard:?}");
         };
