@@ -234,7 +234,8 @@ mod tests {
         let server = StatusServer::bind(&settings, told).await.expect("free").expect("not off");
         let address = server.address().expect("it listens");
         let (stop, mut silent) = (CancellationToken::new(), Vec::new());
-        let served = tokio::spawn(server.serve(stop.clone()));
+        let mut served = JoinSet::new();
+        served.spawn(server.serve(stop.clone()));
         for _ in 0..2 * CONNECTIONS {
             let mut stream = TcpStream::connect(address).await.expect("it listens");
             stream.write_all(b"GET /livez HT").await.expect("open");
@@ -250,7 +251,7 @@ mod tests {
         assert_eq!(youngest.kind(), std::io::ErrorKind::WouldBlock);
         assert!(!matches!(silent[0].read(&mut [0]).await, Ok(1..)));
         stop.cancel();
-        served.await.expect("it ends");
+        served.join_next().await.expect("it was begun").expect("it ends");
     }
 
     #[test]
