@@ -45,12 +45,11 @@ pub(super) fn logs_errors() -> bool {
 /// Says what went wrong and what to do about it, and gives the exit code.
 pub(super) fn failure(error: &Error) -> ExitCode {
     let exit_code = error.kind().exit_code();
-    if logs_errors() && error.is_logged() {
-        return ExitCode::from(exit_code);
-    }
     if logs_errors() {
-        let remedy = error.remedy_text().unwrap_or_default();
-        tracing::error!(exit_code, %error, remedy, "the program ends with an error");
+        if !error.is_logged() {
+            let remedy = error.remedy_text().unwrap_or_default();
+            tracing::error!(exit_code, %error, remedy, "the program ends with an error");
+        }
         return ExitCode::from(exit_code);
     }
     let mut text = format!("error: {error}");

@@ -1,6 +1,7 @@
 //! The verb `status`: how current a copy is, what it grew by, what it lacks, and who works on it.
 //!
-//! Rule: it reads the repository and asks Asana nothing, so it may be run at any time, from anywhere.
+//! Rule: it reads the repository and asks Asana nothing, so it may be run at any time, from anywhere; where runs were told of
+//! on this machine, it says how the last one failed as well.
 
 use std::collections::{BTreeMap, HashMap};
 
