@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use ulid::Ulid;
 
 use crate::clock::Clock;
@@ -18,7 +18,7 @@ use crate::repository::store::{Attempt, Lock, Store, Versioning};
 
 /// How many writers race for one name. Of stores that are not atomic, each let several of eight win in seven races of ten.
 const WRITERS: usize = 16;
-/// How many races `check` runs; before a repository begins there is one.
+/// How many races there are, in `check` and before a repository begins: one that is not atomic may pass one of them.
 const RACES: usize = 3;
 /// How far the clocks may be apart, in seconds: S3 refuses a signature after fifteen minutes, and commit times are ours.
 const APART: i64 = 300;
@@ -79,7 +79,7 @@ pub async fn probe(store: &Store, probe: Ulid, clock: &Clock) -> Vec<Trial> {
 pub(super) async fn prove(store: &Store, probe: Ulid) -> Result<()> {
     let probe = Probe { store, ulid: probe };
     probe.create_twice().await?;
-    probe.race(&probe.key("race-1")?.to_string()).await
+    probe.races().await.map(drop)
 }
 
 impl Probe<'_> {
@@ -117,29 +117,13 @@ impl Probe<'_> {
     }
 
     async fn races(&self) -> Result<Found> {
+        // Each over a connection that is open: else the one that is would win before the others are at the start.
+        let key = self.key("create")?;
+        let writers = try_join_all((0..WRITERS).map(|_| self.store.apart(&key))).await?;
         for race in 1..=RACES {
-            self.race(&self.key(&format!("race-{race}"))?.to_string()).await?;
+            race_for(&self.key(&format!("race-{race}"))?.to_string(), &writers).await?;
         }
         Ok(found(&format!("of {WRITERS} writers at once one wins, {RACES} times of {RACES}")))
-    }
-
-    async fn race(&self, key: &str) -> Result<()> {
-        let create = |writer: usize| self.store.create_trusting(key, format!("writer {writer}").into());
-        let (mut won, mut failed) = (0, None);
-        for outcome in join_all((0..WRITERS).map(create)).await {
-            match outcome {
-                Ok(()) => won += 1,
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                Err(error) => failed = Some(error),
-            }
-        }
-        match (won, failed) {
-            (_, Some(error)) => Err(error),
-            (1, None) => Ok(()),
-            (won, None) => {
-                Err(unfit(&format!("{won} of {WRITERS} writers were told that they created the same name")))
-            }
-        }
     }
 
     /// A verdict of Unfit that the settings say to live with.
@@ -198,6 +182,29 @@ impl Probe<'_> {
     async fn deletes(&self, is_locked: bool) -> Result<Found> {
         let attempt = self.store.delete_probe(&self.key("write")?).await?;
         Ok(guarded(attempt, "deleting an object", is_locked))
+    }
+}
+
+/// Lets all `writers` at once create `key`, which one of them must do.
+async fn race_for(key: &str, writers: &[Store]) -> Result<()> {
+    let create = |(number, writer): (usize, &Store)| {
+        let (writer, key) = (writer.clone(), key.to_owned());
+        async move { writer.create_trusting(&key, format!("writer {number}").into()).await }
+    };
+    let (mut won, mut failed) = (0, None);
+    for outcome in join_all(writers.iter().enumerate().map(create)).await {
+        match outcome {
+            Ok(()) => won += 1,
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            Err(error) => failed = Some(error),
+        }
+    }
+    match (won, failed) {
+        (_, Some(error)) => Err(error),
+        (1, None) => Ok(()),
+        (won, None) => {
+            Err(unfit(&format!("{won} of {WRITERS} writers were told that they created the same name")))
+        }
     }
 }
 
@@ -278,9 +285,12 @@ fn unfit(what: &str) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::repository::Repository;
-    use crate::repository::fixtures::{Flaw, flawed, memory, moment, unfit_allowed};
+    use crate::repository::fixtures::{Flaw, flawed, memory, moment, s3, unfit_allowed};
+    use crate::repository::stub::Stub;
 
     async fn tried(store: &Store) -> Vec<Trial> {
         probe(store, Ulid(1), &Clock::wall()).await
@@ -321,6 +331,17 @@ mod tests {
         Repository::open_or_create(store.clone(), "12", moment(0)).await.expect("begun");
         let hasty = flawed(&store, &[Flaw::Hasty; 100]);
         Repository::open_or_create(hasty, "12", moment(1)).await.expect("what is there is not tried again");
+    }
+
+    #[tokio::test]
+    async fn a_store_that_looks_before_it_writes_is_unfit_however_long_connections_take() {
+        for latency in [0, 50, 300] {
+            let window = Duration::from_millis(20);
+            let hasty = Stub::hasty(Duration::from_millis(latency), window).await;
+            let refused = prove(&s3(&hasty.endpoint), Ulid(1)).await.expect_err("unfit");
+            assert_eq!(refused.kind(), ErrorKind::Unfit, "{latency} ms: {refused}");
+            assert!(hasty.seen().iter().any(|one| one.key.ends_with("/race-1")), "found without a race");
+        }
     }
 
     #[tokio::test(start_paused = true)]

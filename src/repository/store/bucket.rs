@@ -3,9 +3,12 @@
 //! Rule: nothing is written, and what is not known is called so. The store crate has no call for this: its signer makes
 //! an address that is good for a minute, and that no error or log repeats.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request};
+use object_store::ObjectStore;
 use object_store::aws::AmazonS3;
 use object_store::client::{HttpClient, HttpRequestBody};
 use object_store::path::Path;
@@ -18,13 +21,23 @@ use crate::error::{Error, ErrorKind, Result};
 /// How long the signed address is good for.
 const GOOD_FOR: Duration = Duration::from_secs(60);
 
+/// Opens a bucket once more, over connections of its own.
+pub(super) type Again = Arc<dyn Fn() -> object_store::Result<Arc<dyn ObjectStore>> + Send + Sync>;
+
 /// A bucket as a server: what there is to it beside its objects.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Remote {
     pub(super) witness: Witness,
     pub(super) http: HttpClient,
     /// Where it speaks S3.
     pub(super) s3: Option<AmazonS3>,
+    pub(super) again: Again,
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").finish_non_exhaustive()
+    }
 }
 
 /// Whether a bucket keeps what is overwritten or deleted.

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use object_store::ClientOptions;
 use object_store::client::HttpConnector as _;
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::{ClientOptions, ObjectStore};
 
 use super::bucket::Remote;
 use super::network::{self, Network};
@@ -36,6 +36,9 @@ pub(super) fn open(
     if let Some(endpoint) = &settings.endpoint {
         builder = builder.with_base_url(endpoint);
     }
-    let remote = Remote { witness: network.witness.clone(), http: network.connect(&options)?, s3: None };
-    Store::of_bucket(Arc::new(builder.build()?), ("gs", bucket, prefix), settings, (patience, remote))
+    let gcs = Arc::new(builder.clone().build()?);
+    let again = Arc::new(move || Ok(Arc::new(builder.clone().build()?) as Arc<dyn ObjectStore>));
+    let http = network.connect(&options)?;
+    let remote = Remote { witness: network.witness, http, s3: None, again };
+    Store::of_bucket(gcs, ("gs", bucket, prefix), settings, (patience, remote))
 }

@@ -5,9 +5,9 @@
 
 use std::sync::Arc;
 
-use object_store::ClientOptions;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum, S3ConditionalPut};
 use object_store::client::{ClientConfigKey, HttpConnector as _};
+use object_store::{ClientOptions, ObjectStore};
 
 use super::bucket::Remote;
 use super::credentials::Profile;
@@ -57,9 +57,10 @@ pub(super) fn open(
         Some(profile) => builder.with_credentials(Arc::new(profile)),
         None => builder,
     };
-    let s3 = builder.build()?;
+    let s3 = builder.clone().build()?;
     let http = network.connect(&told)?;
-    let remote = Remote { witness: network.witness, http, s3: Some(s3.clone()) };
+    let again = Arc::new(move || Ok(Arc::new(builder.clone().build()?) as Arc<dyn ObjectStore>));
+    let remote = Remote { witness: network.witness, http, s3: Some(s3.clone()), again };
     Store::of_bucket(Arc::new(s3), ("s3", bucket, prefix), settings, (patience, remote))
 }
 

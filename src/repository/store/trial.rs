@@ -51,6 +51,17 @@ impl Store {
         self.remote.as_ref()?.witness.told()
     }
 
+    /// The same place over a connection of its own, which is open.
+    pub(in crate::repository) async fn apart(&self, key: &Key) -> Result<Self> {
+        let objects = match &self.remote {
+            Some(remote) => (remote.again)()?,
+            None => self.objects.clone(),
+        };
+        let apart = Self { objects, ..self.clone() };
+        apart.try_read(&key.to_string()).await?;
+        Ok(apart)
+    }
+
     /// Creates a probe with `signed` as its signed and checksummed body, and sends `sent` instead, which is as long.
     pub(in crate::repository) async fn create_altered(
         &self,
