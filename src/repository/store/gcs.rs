@@ -23,7 +23,7 @@ pub(super) fn open(
     patience: Patience,
 ) -> Result<Store> {
     let (bucket, prefix) = bucket_and_prefix(rest)?;
-    let network = Network::new(settings)?;
+    let network = Network::new(settings, patience)?;
     let mut builder = builder
         .with_bucket_name(bucket)
         .with_retry(network::retry(patience))

@@ -25,6 +25,8 @@ use object_store::{Attribute, Attributes, ObjectStore};
 use crate::config::StoreSettings;
 use crate::error::{Error, ErrorKind, Result};
 
+#[cfg(test)]
+mod answers;
 mod bucket;
 mod credentials;
 mod failure;

@@ -17,13 +17,12 @@ use crate::config::{self, Sse, StoreSettings};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What the client can be told in the environment too, and is then also told for the requests of our own.
-const FROM_ENVIRONMENT: [ClientConfigKey; 6] = [
+const FROM_ENVIRONMENT: [ClientConfigKey; 5] = [
     ClientConfigKey::AllowHttp,
     ClientConfigKey::AllowInvalidCertificates,
     ClientConfigKey::ProxyUrl,
     ClientConfigKey::ProxyCaCertificate,
     ClientConfigKey::ProxyExcludes,
-    ClientConfigKey::Timeout,
 ];
 
 /// The store at `bucket/prefix`, with what `builder` knows from elsewhere.
@@ -34,7 +33,7 @@ pub(super) fn open(
     patience: Patience,
 ) -> Result<Store> {
     let (bucket, prefix) = bucket_and_prefix(rest)?;
-    let network = Network::new(settings)?;
+    let network = Network::new(settings, patience)?;
     let mut builder = builder
         .with_bucket_name(bucket)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
@@ -98,7 +97,7 @@ pub(super) fn endpoint(builder: &AmazonS3Builder) -> Option<String> {
 fn refuse_plain(builder: &AmazonS3Builder) -> Result<()> {
     let allowed = builder.get_config_value(&AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
     match endpoint(builder) {
-        Some(endpoint) if endpoint.starts_with("http://") && allowed.as_deref() != Some("true") => {
+        Some(endpoint) if endpoint.starts_with("http://") && !network::is_true(allowed.as_deref()) => {
             Err(Error::new(ErrorKind::Config, format!("`{endpoint}` is plain http"))
                 .remedy("use https, or set `allow_http` where nobody listens between"))
         }
