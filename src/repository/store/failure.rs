@@ -1,12 +1,13 @@
 //! What to do about each failure of a store.
 //!
-//! Rule: the kind of the store's error decides, and where it says nothing, the I/O error below it. Credentials that never
+//! Rule: the kind of the store's error decides, and where it says nothing, the I/O error below it, then what a server
+//! answered: a refusal (4xx) is a setting, unless it is known to pass. Credentials that never
 //! worked are a setting; those that did, and have ended without others to follow, may come back. A server's answer is
 //! repeated in one line of bounded length; what signs a request is in none of them.
 
 use std::error::Error as _;
 
-use super::network::UNTRUSTED;
+use super::network::{ELSEWHERE, UNTRUSTED};
 use crate::error::{Error, ErrorKind};
 
 /// How much of a server's answer an error repeats.
@@ -85,20 +86,57 @@ fn generic(cause: &object_store::Error) -> Error {
         }
         _ => {}
     }
-    if let Some((_, remedy)) = SETTINGS.iter().find(|(words, _)| words.iter().any(|word| text.contains(word)))
+    let passes = PASSING.iter().any(|word| text.contains(word));
+    if let Some((_, remedy)) =
+        SETTINGS.iter().filter(|_| !passes).find(|(words, _)| words.iter().any(|word| text.contains(word)))
     {
         return Error::new(ErrorKind::Config, text).remedy(*remedy);
     }
+    if !passes
+        && status(&text).is_some_and(|status| (400..500).contains(&status) && !MAY_PASS.contains(&status))
+    {
+        return Error::new(ErrorKind::Config, text).remedy(
+            "correct the store's settings, or what else the answer names: it refuses this, and will again",
+        );
+    }
     Error::new(ErrorKind::Unavailable, text).remedy("see whether the store answers, then run again")
 }
+
+/// The status that a server answered, if the text of a failure tells of one.
+pub(super) fn status(said: &str) -> Option<u16> {
+    let (_, rest) = said.split_once(" status code: ")?;
+    rest.get(..3)?.parse().ok()
+}
+
+/// Refusals that are none of settings: too slow, at the same time as another, too early, too often; and a range that is
+/// not there, which says something of the object.
+const MAY_PASS: &[u16] = &[408, 409, 412, 416, 425, 429];
+
+/// The same in the words of S3, which says 400 to all sorts of things. (Amazon S3, "Error responses", read 2026-11.) A body
+/// that was altered on its way, or did not arrive, is sent again.
+const PASSING: &[&str] = &[
+    "<Code>RequestTimeout<",
+    "<Code>IncompleteBody<",
+    "<Code>OperationAborted<",
+    "<Code>InvalidRange<",
+    "<Code>SlowDown",
+    "<Code>InternalError<",
+    "<Code>ServiceUnavailable<",
+    "Throttl",
+    "<Code>BadDigest<",
+    "<Code>InvalidDigest<",
+    "<Code>XAmzContentSHA256Mismatch<",
+    "<Code>XAmzContentChecksumMismatch<",
+];
 
 /// What in the text of a failure tells that a setting is wrong, where the store's client takes it for any failure: it has
 /// no kind for what S3 refuses with 400, nor for what a token service or the machine's own metadata says.
 const SETTINGS: &[(&[&str], &str)] = &[
     (&[UNTRUSTED], "name the certificates of the store's own authority in `ca_file`, or correct its address"),
+    (&["AuthorizationHeaderMalformed"], "set `region` to the region that the bucket is in"),
     (
-        &["AuthorizationHeaderMalformed", "without LOCATION"],
-        "set `region` to the region that the bucket is in",
+        &[ELSEWHERE],
+        "set `region` to the region that the bucket is in, and `endpoint` to the address of its own server, if it is not AWS",
     ),
     (&["InvalidStorageClass"], "set `storage_class` to one that this store has"),
     (&["<Code>KMS."], "see whether the key of `kms_key_id` is there, and may be used with these credentials"),

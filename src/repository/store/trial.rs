@@ -8,12 +8,10 @@ use chrono::{DateTime, Utc};
 use object_store::{Extensions, ObjectStoreExt as _, PutMode, PutOptions};
 
 use super::Store;
+use super::failure::status;
 use super::network::Instead;
 use crate::error::{ErrorKind, Result};
 use crate::repository::keys::Key;
-
-/// How the store's client tells of an answer of 4xx; it has no kind for most of them.
-const REFUSED: &str = "status code: 4";
 
 /// How S3 says that a body is not what was signed or checksummed. (Amazon S3, "Error responses", read 2026-11: the first
 /// four. SeaweedFS, R2 and Ceph answer with one of them too.)
@@ -91,11 +89,14 @@ impl Store {
     }
 }
 
+/// What it means how an attempt to take or replace something ended: who is answered is never in error.
 fn attempt(outcome: Result<()>) -> Result<Attempt> {
-    match outcome {
-        Ok(()) => Ok(Attempt::Allowed),
-        Err(error) if error.kind() == ErrorKind::Config => Ok(Attempt::Refused),
-        Err(error) => Err(error),
+    let Err(failure) = outcome else { return Ok(Attempt::Allowed) };
+    let said = failure.to_string();
+    match (status(&said), failure.kind()) {
+        (Some(401 | 403 | 405), _) | (None, ErrorKind::Config) => Ok(Attempt::Refused),
+        (Some(400..500), _) | (_, ErrorKind::Conflict | ErrorKind::Corrupt) => Ok(Attempt::Unclear(said)),
+        _ => Err(failure),
     }
 }
 
@@ -110,7 +111,7 @@ fn unwritten(put: Result<()>) -> Result<Attempt> {
         return Ok(Attempt::Refused);
     }
     // That nothing is there says something only where there was an answer.
-    if failure.kind() == ErrorKind::Unavailable && !said.contains(REFUSED) {
+    if failure.kind() == ErrorKind::Unavailable && !status(&said).is_some_and(|status| status / 100 == 4) {
         return Err(failure);
     }
     Ok(Attempt::Unclear(said))
