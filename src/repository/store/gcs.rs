@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use object_store::client::HttpConnector as _;
+use object_store::client::{ClientConfigKey, HttpConnector as _};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::{ClientOptions, ObjectStore};
 
@@ -23,6 +23,17 @@ pub(super) fn open(
     patience: Patience,
 ) -> Result<Store> {
     let (bucket, prefix) = bucket_and_prefix(rest)?;
+    let said = |key| builder.get_config_value(&key);
+    network::refuse_unsafe(
+        "GOOGLE_ALLOW_INVALID_CERTIFICATES",
+        said(GoogleConfigKey::Client(ClientConfigKey::AllowInvalidCertificates)).as_deref(),
+        network::INSTEAD_OF_ANY,
+    )?;
+    network::refuse_unsafe(
+        "GOOGLE_SKIP_SIGNATURE",
+        said(GoogleConfigKey::SkipSignature).as_deref(),
+        network::INSTEAD_OF_UNSIGNED,
+    )?;
     let network = Network::new(settings, patience)?;
     let mut builder = builder
         .with_bucket_name(bucket)

@@ -133,6 +133,23 @@ impl Network {
     }
 }
 
+/// Refuses what would take a protection away without a word: `value` of the environment's `name`.
+pub(super) fn refuse_unsafe(name: &str, value: Option<&str>, remedy: &str) -> Result<()> {
+    let value = value.unwrap_or_default();
+    if matches!(value.to_ascii_lowercase().as_str(), "" | "0" | "false" | "off" | "no" | "n") {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Config, format!("{name} is set, and would take a protection away"))
+        .remedy(remedy))
+}
+
+/// What to do instead of trusting any certificate.
+pub(super) const INSTEAD_OF_ANY: &str =
+    "leave it out, and name the certificates of the store's own authority in `ca_file`";
+/// What to do instead of not signing requests. That a copy of everything could be read by anybody is no use of it.
+pub(super) const INSTEAD_OF_UNSIGNED: &str =
+    "leave it out, and give credentials: a copy that anybody may read or write is none";
+
 /// Whether a setting of the store crate is on, as it reads them.
 pub(super) fn is_true(value: Option<&str>) -> bool {
     let value = value.unwrap_or_default().to_ascii_lowercase();

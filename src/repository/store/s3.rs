@@ -17,12 +17,26 @@ use crate::config::{self, Sse, StoreSettings};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What the client can be told in the environment too, and is then also told for the requests of our own.
-const FROM_ENVIRONMENT: [ClientConfigKey; 5] = [
+const FROM_ENVIRONMENT: [ClientConfigKey; 4] = [
     ClientConfigKey::AllowHttp,
-    ClientConfigKey::AllowInvalidCertificates,
     ClientConfigKey::ProxyUrl,
     ClientConfigKey::ProxyCaCertificate,
     ClientConfigKey::ProxyExcludes,
+];
+
+/// What the environment may not say, and what to do instead.
+const UNSAFE: [(&str, AmazonS3ConfigKey, &str); 3] = [
+    (
+        "AWS_ALLOW_INVALID_CERTIFICATES",
+        AmazonS3ConfigKey::Client(ClientConfigKey::AllowInvalidCertificates),
+        network::INSTEAD_OF_ANY,
+    ),
+    (
+        "AWS_UNSIGNED_PAYLOAD",
+        AmazonS3ConfigKey::UnsignedPayload,
+        "leave it out: what is written is signed; for a store that refuses checksums there is `checksum = \"none\"`",
+    ),
+    ("AWS_SKIP_SIGNATURE", AmazonS3ConfigKey::SkipSignature, network::INSTEAD_OF_UNSIGNED),
 ];
 
 /// The store at `bucket/prefix`, with what `builder` knows from elsewhere.
@@ -33,6 +47,9 @@ pub(super) fn open(
     patience: Patience,
 ) -> Result<Store> {
     let (bucket, prefix) = bucket_and_prefix(rest)?;
+    for (name, key, remedy) in UNSAFE {
+        network::refuse_unsafe(name, builder.get_config_value(&key).as_deref(), remedy)?;
+    }
     let network = Network::new(settings, patience)?;
     let mut builder = builder
         .with_bucket_name(bucket)
@@ -156,6 +173,30 @@ fn writing(mut builder: AmazonS3Builder, settings: &StoreSettings) -> AmazonS3Bu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_takes_a_protection_away_is_refused_by_name() {
+        for (name, key, _) in UNSAFE {
+            for (value, refused) in
+                [("true", true), ("1", true), ("TRUE", true), ("false", false), ("0", false)]
+            {
+                let builder =
+                    AmazonS3Builder::new().with_access_key_id("key").with_secret_access_key("secret");
+                let builder = builder.with_region("us-east-1").with_config(key, value);
+                let opened = open("b/p", &StoreSettings::default(), builder, Patience::default());
+                match opened {
+                    Ok(_) => assert!(!refused, "{name} = {value} is obeyed"),
+                    Err(error) => {
+                        assert!(refused && error.kind() == ErrorKind::Config, "{name} = {value}: {error}");
+                        assert!(
+                            error.to_string().contains(name) && error.remedy_text().is_some(),
+                            "{error:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
 
     #[test]
     fn the_bucket_goes_before_the_host() {
