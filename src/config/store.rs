@@ -10,6 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::config::address::secret_of;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The longest that one request may be given: an hour.
@@ -250,14 +251,15 @@ impl StoreSettings {
             let Some(text) = text else { continue };
             match Url::parse(text) {
                 // The text may hold what nobody may read, so it is not repeated.
-                Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-                    return refuse(
-                        key,
-                        "holds credentials",
-                        "take them out: HTTPS_PROXY may hold those of a proxy",
-                    );
+                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+                    if let Some(secret) = secret_of(&url) {
+                        return refuse(
+                            key,
+                            &format!("holds {secret}"),
+                            "take that out: HTTPS_PROXY may hold the credentials of a proxy",
+                        );
+                    }
                 }
-                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
                 _ => return refuse(key, "is no address", "write it like https://host.example.com:8443"),
             }
         }
@@ -265,21 +267,25 @@ impl StoreSettings {
     }
 }
 
-/// Refuses credentials where the bucket's name should be: they would be printed with the repository's name, everywhere.
+/// Refuses credentials where the bucket's name should be, and the query of a signed address: they would be printed with
+/// the repository's name, everywhere.
 fn check_place(url: &str) -> Result<()> {
-    let host = url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
-    match host {
-        // Up to the first slash, which a secret key may have as well: no bucket's name has either.
-        Some(host) if host.contains(['@', ':']) => Err(Error::new(
-            ErrorKind::Config,
-            "the repository's URL has `@` or `:` before its first slash, as if it held credentials",
-        )
-        .remedy(
+    let Some((scheme, rest)) = url.split_once("://") else { return Ok(()) };
+    let refuse = |what: &str| {
+        Err(Error::new(ErrorKind::Config, format!("the repository's URL has {what}, as if it held credentials")).remedy(
             "write s3://bucket/prefix: credentials come from variables, a profile or the machine, and another server \
              is store.endpoint",
-        )),
-        _ => Ok(()),
+        ))
+    };
+    // Up to the first slash, which a secret key may have as well: no bucket's name has either.
+    if rest.split('/').next().unwrap_or_default().contains(['@', ':']) {
+        return refuse("`@` or `:` before its first slash");
     }
+    // A folder's name may have any character.
+    if scheme != "file" && rest.contains('?') {
+        return refuse("a query");
+    }
+    Ok(())
 }
 
 fn refuse(key: &str, why: &str, remedy: &str) -> Result<()> {
@@ -333,6 +339,10 @@ mod tests {
             ("", "s3://KEY:canary@bucket/prefix", "credentials"),
             ("", "s3://KEY:can/ary+canary@bucket/prefix", "credentials"),
             ("", "https://canary@host/bucket", "credentials"),
+            ("", "https://host/bucket?X-Amz-Signature=canary", "credentials"),
+            ("", "s3://bucket/prefix?X-Amz-Signature=canary", "credentials"),
+            ("endpoint = 'https://me:canary@host'", "s3://b", "endpoint"),
+            ("endpoint = 'https://host/?sig=canary'", "s3://b", "endpoint"),
             ("sse = 's3'", "gs://b", "sse"),
             ("region = 'r'", "gs://b", "region"),
             ("profile = 'p'", "gs://b", "profile"),

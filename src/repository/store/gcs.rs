@@ -34,6 +34,7 @@ pub(super) fn open(
         said(GoogleConfigKey::SkipSignature).as_deref(),
         network::INSTEAD_OF_UNSIGNED,
     )?;
+    network::refuse_secret("GOOGLE_BASE_URL", said(GoogleConfigKey::BaseUrl).as_deref())?;
     let network = Network::new(settings, patience)?;
     let mut builder = builder
         .with_bucket_name(bucket)

@@ -23,6 +23,7 @@ use object_store::path::Path;
 use object_store::{Attribute, Attributes, ObjectStore};
 
 use crate::config::StoreSettings;
+use crate::config::address::shown;
 use crate::error::{Error, ErrorKind, Result};
 
 #[cfg(test)]
@@ -113,7 +114,7 @@ impl Store {
             .remedy("write `s3://bucket/prefix`, `gs://bucket/prefix`, `file:///folder` or a path")),
             None => local::open(url),
         };
-        let store = opened.map_err(|error| error.doing(format!("open the store `{url}`")))?;
+        let store = opened.map_err(|error| error.doing(format!("open the store `{}`", shown(url))))?;
         Ok(Self { allow_unfit: settings.allow_unfit, ..store })
     }
 

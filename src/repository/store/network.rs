@@ -21,6 +21,7 @@ use url::Url;
 
 use super::Patience;
 use crate::config::StoreSettings;
+use crate::config::address::secret_of;
 use crate::error::{Error, ErrorKind, Result};
 
 /// Where machines, containers and pods are told their credentials: asked directly, whatever proxy there is.
@@ -141,6 +142,19 @@ pub(super) fn refuse_unsafe(name: &str, value: Option<&str>, remedy: &str) -> Re
     }
     Err(Error::new(ErrorKind::Config, format!("{name} is set, and would take a protection away"))
         .remedy(remedy))
+}
+
+/// Refuses an address of the environment's `name` that may hold a secret, or is none; it is not repeated.
+pub(super) fn refuse_secret(name: &str, address: Option<&str>) -> Result<()> {
+    let Some(address) = address else { return Ok(()) };
+    let what = match Url::parse(address) {
+        Ok(url) if url.has_host() => match secret_of(&url) {
+            Some(secret) => format!("{name} holds {secret}"),
+            None => return Ok(()),
+        },
+        _ => format!("{name} is no address"),
+    };
+    Err(Error::new(ErrorKind::Config, what).remedy("write it like https://host.example.com:8443"))
 }
 
 /// What to do instead of trusting any certificate.

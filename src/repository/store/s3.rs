@@ -13,6 +13,7 @@ use super::bucket::Remote;
 use super::credentials::Profile;
 use super::network::{self, Network};
 use super::{Patience, Store, bucket_and_prefix};
+use crate::config::address::shown;
 use crate::config::{self, Sse, StoreSettings};
 use crate::error::{Error, ErrorKind, Result};
 
@@ -39,6 +40,14 @@ const UNSAFE: [(&str, AmazonS3ConfigKey, &str); 3] = [
     ("AWS_SKIP_SIGNATURE", AmazonS3ConfigKey::SkipSignature, network::INSTEAD_OF_UNSIGNED),
 ];
 
+/// The addresses that the environment may name: errors repeat them.
+const ADDRESSES: [(&str, AmazonS3ConfigKey); 4] = [
+    ("AWS_ENDPOINT_URL_S3", AmazonS3ConfigKey::S3Endpoint),
+    ("AWS_ENDPOINT_URL", AmazonS3ConfigKey::Endpoint),
+    ("AWS_ENDPOINT_URL_STS", AmazonS3ConfigKey::StsEndpoint),
+    ("AWS_METADATA_ENDPOINT", AmazonS3ConfigKey::MetadataEndpoint),
+];
+
 /// The store at `bucket/prefix`, with what `builder` knows from elsewhere.
 pub(super) fn open(
     rest: &str,
@@ -49,6 +58,9 @@ pub(super) fn open(
     let (bucket, prefix) = bucket_and_prefix(rest)?;
     for (name, key, remedy) in UNSAFE {
         network::refuse_unsafe(name, builder.get_config_value(&key).as_deref(), remedy)?;
+    }
+    for (name, key) in ADDRESSES {
+        network::refuse_secret(name, builder.get_config_value(&key).as_deref())?;
     }
     let network = Network::new(settings, patience)?;
     let mut builder = builder
@@ -115,7 +127,7 @@ fn refuse_plain(builder: &AmazonS3Builder) -> Result<()> {
     let allowed = builder.get_config_value(&AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
     match endpoint(builder) {
         Some(endpoint) if endpoint.starts_with("http://") && !network::is_true(allowed.as_deref()) => {
-            Err(Error::new(ErrorKind::Config, format!("`{endpoint}` is plain http"))
+            Err(Error::new(ErrorKind::Config, format!("`{}` is plain http", shown(&endpoint)))
                 .remedy("use https, or set `allow_http` where nobody listens between"))
         }
         _ => Ok(()),
@@ -130,7 +142,7 @@ fn at(builder: AmazonS3Builder, endpoint: &str) -> AmazonS3Builder {
 /// `endpoint` with the bucket before its host.
 fn with_host(endpoint: &str, bucket: &str) -> Result<String> {
     let refuse = |why: String| {
-        Error::new(ErrorKind::Config, format!("store.endpoint `{endpoint}`: {why}"))
+        Error::new(ErrorKind::Config, format!("store.endpoint `{}`: {why}", shown(endpoint)))
             .remedy("write it like https://s3.example.com")
     };
     let mut url = url::Url::parse(endpoint).map_err(|cause| refuse(cause.to_string()))?;
@@ -194,6 +206,22 @@ mod tests {
                         );
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_of_the_environment_that_may_hold_a_secret_is_refused_and_not_repeated() {
+        for (name, key) in ADDRESSES {
+            for address in
+                ["http://me:canary@host", "https://canary@host", "https://host/?sig=canary", "me:canary@host"]
+            {
+                let builder = AmazonS3Builder::new().with_region("us-east-1").with_config(key, address);
+                let error =
+                    open("b/p", &StoreSettings::default(), builder, Patience::default()).expect_err(name);
+                assert_eq!(error.kind(), ErrorKind::Config, "{name}: {error}");
+                assert!(error.to_string().contains(name), "{error}");
+                assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
             }
         }
     }
