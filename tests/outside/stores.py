@@ -554,6 +554,42 @@ def given(world, place):
     return f"{', '.join(name for name, *_ in cases)}: each signed its own requests; three that give none end with 10"
 
 
+def nobody(world, place):
+    """Nobody gives credentials: said within half a minute, with the variables that this kind of store knows."""
+    (port,) = free_ports(1)
+    closed = {"AWS_METADATA_ENDPOINT": f"http://127.0.0.1:{port}"}
+    store, slowest = there(f"http://127.0.0.1:{port}"), 0.0
+
+    def told(repository, settings, *words):
+        nonlocal slowest
+        began = time.monotonic()
+        said = Place(world, place, repository, settings, closed, None).runs("snapshots", code=CONFIG)
+        slowest = max(slowest, time.monotonic() - began)
+        hold(all(word in said for word in words), f"{repository}: no word of {words}:\n{said}")
+
+    told("s3://backups/acme", store, "AWS_ACCESS_KEY_ID", f"127.0.0.1:{port}")
+    told("gs://backups/acme", {}, "GOOGLE_APPLICATION_CREDENTIALS")
+    (place / ".aws").mkdir()
+    (place / ".aws" / "credentials").write_text("[default]\naws_access_key_id = A\naws_secret_access_key = canary\n")
+    told("s3://backups/acme", store, "AWS_PROFILE=default")
+    hold(slowest < 40, f"it takes {slowest:.0f} s to say that nobody gives credentials")
+    return f"10 within {slowest:.0f} s, with the variables of S3, of Google, and of profiles where there are some"
+
+
+def elsewhere(world, place):
+    """A store that redirects: refused with a word of region and endpoint, and whoever it points to hears nothing."""
+    with Own(lambda *_: (200, {}, b"")).serving() as stranger:
+        place_of = {"Location": f"{stranger.url}/backups/acme"}
+        with Own(lambda *_: (307, place_of, b"")).serving() as store:
+            environment = {"AWS_SESSION_TOKEN": "canary"}
+            mine = Place(world, place, "s3://backups/acme", there(store.url), environment)
+            said = mine.runs("run", code=CONFIG)
+            hold("region" in said and "endpoint" in said, f"no word of region and endpoint:\n{said}")
+            hold(store.requests, "the store was not asked")
+        hold(not stranger.requests, f"a stranger was asked: {stranger.requests}")
+    return "10, with a word of region and endpoint; the session's token went to the store alone"
+
+
 def encrypted(world, place):
     """Keys and classes: each object as the settings say, parts in their class and nothing else."""
     with moto() as url:
@@ -635,7 +671,7 @@ def google(world, place):
     return f"{len(server.puts())} puts with their condition, by a server of our own: no other plays Google's"
 
 
-SCENARIOS = [guarded, condition_key, own_authority, asana_by_own_authority, misled, unfit, given, encrypted, google]
+SCENARIOS = [guarded, condition_key, own_authority, asana_by_own_authority, misled, unfit, given, nobody, elsewhere, encrypted, google]
 
 
 def scenario(play):

@@ -4,12 +4,13 @@
 
 use std::time::Duration;
 
+use object_store::aws::AmazonS3Builder;
 use ulid::Ulid;
 
 use crate::error::ErrorKind;
 use crate::repository::keys::Key;
 use crate::repository::store::Attempt;
-use crate::repository::store::tests::s3;
+use crate::repository::store::tests::{s3, s3_by};
 use crate::repository::stub::{Request, Stub, response};
 
 /// A server that says one thing to whoever writes, and knows no object.
@@ -102,4 +103,41 @@ async fn whoever_is_not_let_delete_or_overwrite_is_refused_or_unclear_and_never_
     }
     let server = refusing(500, "InternalError").await;
     s3(&server.endpoint).delete_probe(&key).await.expect_err("no answer to the question");
+}
+
+/// A server that gives credentials as the machine's metadata do, with a time of its own.
+async fn metadata(status: u16) -> Stub {
+    Stub::start(Duration::ZERO, move |Request { key, .. }| async move {
+        let body = match key.as_str() {
+            key if key.ends_with("/role") => {
+                r#"{"AccessKeyId":"ASIA","SecretAccessKey":"canary","Token":"t","Expiration":"2099-01-01T00:00:00Z"}"#
+            }
+            _ => "role",
+        };
+        let head = format!("HTTP/1.1 {status} As Told\r\ndate: Thu, 01 Jan 2026 00:00:00 GMT\r\ncontent-length: ");
+        format!("{head}{}\r\n\r\n{body}", body.len()).into_bytes()
+    })
+    .await
+}
+
+#[tokio::test]
+async fn only_the_store_is_a_witness_of_its_clock() {
+    let (store, given) = (refusing(200, "").await, metadata(200).await);
+    let builder = AmazonS3Builder::new().with_metadata_endpoint(&given.endpoint);
+    let store = s3_by(&store.endpoint, builder);
+    assert_eq!(store.try_read("a").await.expect("answered"), None);
+    assert_eq!(given.seen().len(), 3);
+    assert_eq!(store.told_time(), None, "what gave the credentials told it");
+}
+
+#[tokio::test]
+async fn who_gives_no_credentials_is_asked_a_few_times_and_named_with_what_to_set() {
+    let (store, given) = (refusing(200, "").await, metadata(500).await);
+    let store_by = s3_by(&store.endpoint, AmazonS3Builder::new().with_metadata_endpoint(&given.endpoint));
+    let error = store_by.create("a", "x".into()).await.expect_err("nobody");
+    assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+    assert!(error.to_string().contains(&given.endpoint), "{error}");
+    assert!(error.remedy_text().is_some_and(|remedy| remedy.contains("AWS_ACCESS_KEY_ID")), "{error:?}");
+    assert!(given.seen().len() <= 4, "{} questions", given.seen().len());
+    assert_eq!(store.seen().len(), 0, "unsigned requests");
 }

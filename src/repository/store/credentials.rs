@@ -97,7 +97,7 @@ impl Profile {
             }
         };
         // The machine's own metadata speaks plain http, and so may a token service on it.
-        let http = network.connect(&options.clone().with_allow_http(true))?;
+        let http = network.of_sources(false).connect(&options.clone().with_allow_http(true))?;
         Ok(Some(Self { name, region, http, kept: Kept { clock: Clock::wall(), held: Mutex::new(None) } }))
     }
 

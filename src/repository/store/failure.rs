@@ -5,9 +5,10 @@
 //! worked are a setting; those that did, and have ended without others to follow, may come back. A server's answer is
 //! repeated in one line of bounded length; what signs a request is in none of them.
 
-use std::error::Error as _;
+use std::error::Error as StdError;
 
-use super::network::{ELSEWHERE, UNTRUSTED};
+use super::network::{ELSEWHERE, METADATA, UNTRUSTED};
+use super::source::NotGiven;
 use crate::error::{Error, ErrorKind};
 
 /// How much of a server's answer an error repeats.
@@ -65,14 +66,19 @@ fn is_of_credentials(cause: &object_store::Error) -> bool {
         Cause::Unauthenticated { .. } => true,
         // What a policy denies stays denied.
         Cause::PermissionDenied { .. } => says(ENDED),
-        Cause::Generic { .. } => says(ENDED) || says(NOT_GIVEN) || says(METADATA),
+        Cause::Generic { .. } => {
+            says(ENDED) || says(NOT_GIVEN) || says(&METADATA) || below::<NotGiven>(cause).is_some()
+        }
         _ => false,
     }
 }
 
 fn generic(cause: &object_store::Error) -> Error {
     let text = plain(cause);
-    match io_kind(cause) {
+    if let Some(nobody) = below::<NotGiven>(cause) {
+        return Error::new(ErrorKind::Config, text).remedy(nobody.remedy);
+    }
+    match below::<std::io::Error>(cause).map(std::io::Error::kind) {
         Some(std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem) => {
             return Error::new(ErrorKind::Config, text)
                 .remedy("let this user write to the repository's folder");
@@ -142,7 +148,7 @@ const SETTINGS: &[(&[&str], &str)] = &[
     (&["<Code>KMS."], "see whether the key of `kms_key_id` is there, and may be used with these credentials"),
     (ENDED, OF_ROLES),
     (NOT_GIVEN, OF_ROLES),
-    (METADATA, "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or a profile, or give this machine a role"),
+    (&METADATA, "give this machine the role that the profile asks it for, or name another profile"),
 ];
 
 const OF_ROLES: &str = "check the role, its trust, and the token file that the environment names";
@@ -154,15 +160,12 @@ const ENDED: &[&str] = &["<Code>ExpiredToken", "<Code>InvalidToken", "<Code>Inva
 const NOT_GIVEN: &[&str] =
     &["<Code>InvalidIdentityToken", "<Code>IDPRejectedClaim", "<Code>AccessDenied", "token file '"];
 
-/// The address of the machine's own metadata, asked when no credentials are set.
-const METADATA: &[&str] = &["169.254.169.254"];
-
-/// The first I/O error among the causes of `error`.
-fn io_kind(error: &object_store::Error) -> Option<std::io::ErrorKind> {
+/// The first `T` among the causes of `error`.
+fn below<T: StdError + 'static>(error: &object_store::Error) -> Option<&T> {
     let mut cause = error.source();
     while let Some(inner) = cause {
-        if let Some(io) = inner.downcast_ref::<std::io::Error>() {
-            return Some(io.kind());
+        if let Some(found) = inner.downcast_ref() {
+            return Some(found);
         }
         cause = inner.source();
     }

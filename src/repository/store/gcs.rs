@@ -11,7 +11,7 @@ use object_store::{ClientOptions, ObjectStore};
 
 use super::bucket::Remote;
 use super::network::{self, Network};
-use super::{Patience, Store, bucket_and_prefix};
+use super::{Patience, Store, bucket_and_prefix, source};
 use crate::config::StoreSettings;
 use crate::error::Result;
 
@@ -48,6 +48,7 @@ pub(super) fn open(
     if let Some(endpoint) = &settings.endpoint {
         builder = builder.with_base_url(endpoint);
     }
+    let builder = source::of_google(builder, &network, patience)?;
     let gcs = Arc::new(builder.clone().build()?);
     let again = Arc::new(move || Ok(Arc::new(builder.clone().build()?) as Arc<dyn ObjectStore>));
     let http = network.connect(&options)?;

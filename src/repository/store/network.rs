@@ -24,9 +24,16 @@ use crate::config::StoreSettings;
 use crate::config::address::secret_of;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Where machines, containers and pods are told their credentials: asked directly, whatever proxy there is.
-const NEVER_BY_PROXY: &str =
-    "169.254.169.254,169.254.170.2,169.254.170.23,fd00:ec2::23,metadata.google.internal";
+/// Where machines, containers and pods are told their credentials: asked directly, whatever proxy there is. (Amazon EC2,
+/// "Instance metadata", Amazon ECS, "Task IAM role", Amazon EKS, "Pod Identity": each read 2026-11.)
+pub(super) const METADATA: [&str; 6] = [
+    "169.254.169.254",
+    "fd00:ec2::254",
+    "169.254.170.2",
+    "169.254.170.23",
+    "fd00:ec2::23",
+    "metadata.google.internal",
+];
 
 /// How an error begins that says so.
 pub(super) const UNTRUSTED: &str = "the server's certificate is not trusted";
@@ -36,6 +43,13 @@ pub(super) const ELSEWHERE: &str = "it points to another address";
 
 /// How long it may take to reach a server: a reachable one answers within a second.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// The same for who is on this machine, or is nobody.
+const CONNECT_HERE: Duration = Duration::from_secs(1);
+/// How long one question for credentials may take.
+const ASK: Duration = Duration::from_secs(10);
+/// How often one is repeated.
+const REPEAT: usize = 3;
 
 /// What an altered request sends in place of the body that was signed: of the same length.
 #[derive(Clone, Debug)]
@@ -51,6 +65,8 @@ pub(super) struct Network {
     certificates: Vec<reqwest::Certificate>,
     /// How long one request may take.
     request: Duration,
+    /// Whether it goes to this machine, and so through no proxy.
+    is_here: bool,
     pub(super) witness: Witness,
 }
 
@@ -93,7 +109,13 @@ impl Network {
                 found
             }
         };
-        Ok(Self { certificates, request: patience.request, witness: Witness::default() })
+        Ok(Self { certificates, request: patience.request, is_here: false, witness: Witness::default() })
+    }
+
+    /// The way to who gives credentials: on this machine, if `is_here`. What they tell of the time is not the store's.
+    pub(super) fn of_sources(&self, is_here: bool) -> Self {
+        let request = self.request.min(ASK);
+        Self { request, is_here, witness: Witness::default(), certificates: self.certificates.clone() }
     }
 }
 
@@ -116,13 +138,15 @@ impl Network {
             .redirect(reqwest::redirect::Policy::none())
             .referer(false)
             .timeout(self.request)
-            .connect_timeout(CONNECT)
+            .connect_timeout(if self.is_here { CONNECT_HERE } else { CONNECT })
             // As the store crate does: HTTP/2 is slower here, and lengths are those of what is stored.
             .http1_only()
             .no_gzip()
             .https_only(!is_true(said(ClientConfigKey::AllowHttp).as_deref()))
             .tls_certs_merge(self.certificates.iter().cloned());
-        if let Some(url) = said(ClientConfigKey::ProxyUrl) {
+        if self.is_here {
+            builder = builder.no_proxy();
+        } else if let Some(url) = said(ClientConfigKey::ProxyUrl) {
             let excludes = said(ClientConfigKey::ProxyExcludes);
             let excludes = excludes.and_then(|names| reqwest::NoProxy::from_string(&names));
             builder = builder.proxy(reqwest::Proxy::all(url)?.no_proxy(excludes));
@@ -233,7 +257,7 @@ pub(super) fn client(settings: &StoreSettings, patience: Patience) -> Vec<(Clien
     if let Some(proxy) = &settings.proxy_url {
         let theirs = std::env::var("NO_PROXY").or_else(|_| std::env::var("no_proxy")).unwrap_or_default();
         said.push((ClientConfigKey::ProxyUrl, proxy.clone()));
-        said.push((ClientConfigKey::ProxyExcludes, format!("{NEVER_BY_PROXY},{theirs}")));
+        said.push((ClientConfigKey::ProxyExcludes, format!("{},{theirs}", METADATA.join(","))));
     }
     said
 }
@@ -246,4 +270,9 @@ pub(super) fn retry(patience: Patience) -> RetryConfig {
         retry_timeout: repeat,
         ..RetryConfig::default()
     }
+}
+
+/// The same for those who give credentials.
+pub(super) fn retry_of_sources(patience: Patience) -> RetryConfig {
+    RetryConfig { max_retries: REPEAT, retry_timeout: patience.credentials, ..retry(patience) }
 }

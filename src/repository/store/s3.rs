@@ -12,7 +12,7 @@ use object_store::{ClientOptions, ObjectStore};
 use super::bucket::Remote;
 use super::credentials::Profile;
 use super::network::{self, Network};
-use super::{Patience, Store, bucket_and_prefix};
+use super::{Patience, Store, bucket_and_prefix, source};
 use crate::config::address::shown;
 use crate::config::{self, Sse, StoreSettings};
 use crate::error::{Error, ErrorKind, Result};
@@ -83,7 +83,7 @@ pub(super) fn open(
     });
     let builder = match Profile::asked_for(settings, &builder, &network, &told)? {
         Some(profile) => builder.with_credentials(Arc::new(profile)),
-        None => builder,
+        None => source::of_aws(builder, &network, patience)?,
     };
     let s3 = builder.clone().build()?;
     let http = network.connect(&told)?;

@@ -22,6 +22,11 @@ pub(in crate::repository) fn memory() -> Store {
 
 /// A store on the S3 server at `endpoint`, reached as in earnest, but without patience.
 pub(in crate::repository) fn s3(endpoint: &str) -> Store {
+    s3_by(endpoint, AmazonS3Builder::new().with_access_key_id("key").with_secret_access_key("secret"))
+}
+
+/// The same with credentials of whom `builder` asks.
+pub(in crate::repository) fn s3_by(endpoint: &str, builder: AmazonS3Builder) -> Store {
     let settings = StoreSettings {
         endpoint: Some(endpoint.to_owned()),
         region: Some("us-east-1".to_owned()),
@@ -29,10 +34,10 @@ pub(in crate::repository) fn s3(endpoint: &str) -> Store {
         allow_http: true,
         ..StoreSettings::default()
     };
-    let builder = AmazonS3Builder::new().with_access_key_id("key").with_secret_access_key("secret");
     let patience = Patience {
         pause: Duration::from_millis(1),
         request: Duration::from_millis(400),
+        credentials: Duration::from_secs(5),
         repeat: Duration::from_secs(60),
         first: Duration::from_millis(1),
         longest: Duration::from_millis(2),
