@@ -170,6 +170,9 @@ impl Probe<'_> {
             trials.push(Trial { what: "overwriting", found: self.overwrites(is_locked).await });
             trials.push(Trial { what: "deleting", found: self.deletes(is_locked).await });
         }
+        if versioning == Some(Versioning::On) {
+            trials.push(Trial { what: "deleting a version", found: self.deletes_a_version().await });
+        }
         trials
     }
 
@@ -182,6 +185,22 @@ impl Probe<'_> {
     async fn deletes(&self, is_locked: bool) -> Result<Found> {
         let attempt = self.store.delete_probe(&self.key("write")?).await?;
         Ok(guarded(attempt, "deleting an object", is_locked))
+    }
+
+    async fn deletes_a_version(&self) -> Result<Found> {
+        Ok(match self.store.delete_probe_version(&self.key("version")?).await? {
+            Some(Attempt::Refused) => found("deleting a version for good is refused: good"),
+            Some(Attempt::Allowed) => Found {
+                says: "deleting a version for good is allowed".to_owned(),
+                better: Some(
+                    "deny s3:DeleteObjectVersion (deploy/iam/writer.json), or lock versions: whoever has these credentials \
+                     can destroy the history"
+                        .to_owned(),
+                ),
+            },
+            Some(Attempt::Unclear(answer)) => found(&unproven(&answer)),
+            None => found(&unproven("the store names no version")),
+        })
     }
 }
 
@@ -227,6 +246,7 @@ fn guarded(attempt: Attempt, what: &str, is_locked: bool) -> Found {
     match (attempt, is_locked) {
         (Attempt::Refused, _) => found(&format!("{what} is refused: good")),
         (Attempt::Unclear(answer), _) => found(&unproven(&answer)),
+        // Of either mode: what these credentials may do to the versions is tried by itself.
         (Attempt::Allowed, true) => {
             found(&format!("{what} is allowed, and what was there stays as a locked version"))
         }
@@ -253,6 +273,10 @@ fn kept(versioning: &Versioning) -> Found {
 
 fn locked(lock: &Lock) -> Found {
     let (says, better) = match lock {
+        Lock::Default(rule) if rule.starts_with("GOVERNANCE") => (
+            format!("on, {rule}"),
+            "COMPLIANCE is better: under GOVERNANCE whoever may do s3:BypassGovernanceRetention deletes all the same",
+        ),
         Lock::Default(rule) => return found(&format!("on, {rule}")),
         Lock::NoRule => {
             ("on, without a default".to_owned(), "give it a default retention: nobody locks each object")
@@ -290,7 +314,7 @@ mod tests {
     use super::*;
     use crate::repository::Repository;
     use crate::repository::fixtures::{Flaw, flawed, memory, moment, s3, unfit_allowed};
-    use crate::repository::stub::Stub;
+    use crate::repository::stub::{Request, Stub};
 
     async fn tried(store: &Store) -> Vec<Trial> {
         probe(store, Ulid(1), &Clock::wall()).await
@@ -349,6 +373,52 @@ mod tests {
         let trials = tried(&flawed(&memory(), &[Flaw::Lost; 100])).await;
         assert_eq!(trials.len(), 1);
         assert_eq!(trials[0].found.as_ref().expect_err("lost").kind(), ErrorKind::Unavailable);
+    }
+
+    #[test]
+    fn a_lock_that_can_be_bypassed_is_on_and_could_be_better() {
+        let better = |rule: &str| locked(&Lock::Default(rule.to_owned())).better;
+        assert_eq!(better("COMPLIANCE for 30 days"), None);
+        assert!(better("GOVERNANCE for 30 days").is_some_and(|better| better.contains("COMPLIANCE")));
+    }
+
+    /// A bucket that keeps versions, and answers `status` to whoever deletes one.
+    async fn versioned(status: u16) -> Stub {
+        Stub::start(Duration::ZERO, move |Request { method, query, .. }| async move {
+            let (status, body) = match (method.as_str(), query.as_str()) {
+                ("GET", query) if query.contains("versioning") => {
+                    (200, "<VersioningConfiguration><Status>Enabled</Status></VersioningConfiguration>")
+                }
+                ("DELETE", query) if query.contains("versionId=v1") => {
+                    (status, "<Error><Code>ToldSo</Code></Error>")
+                }
+                ("PUT", _) => (200, ""),
+                _ => (404, "<Error><Code>NoSuchKey</Code></Error>"),
+            };
+            let head = format!("HTTP/1.1 {status} As Told\r\netag: \"1\"\r\nx-amz-version-id: v1\r\n");
+            format!("{head}content-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+        })
+        .await
+    }
+
+    #[tokio::test]
+    async fn whether_the_history_can_be_destroyed_is_tried_on_a_version_of_the_probe() {
+        for (status, says, better) in
+            [(200, "allowed", true), (403, "refused", false), (409, "409 ToldSo", false)]
+        {
+            let bucket = versioned(status).await;
+            let store = s3(&bucket.endpoint);
+            let trials = Probe { store: &store, ulid: Ulid(1) }.protection().await;
+            let trial = trials.into_iter().find(|trial| trial.what == "deleting a version").expect("tried");
+            let found = trial.found.expect("no failure");
+            assert!(found.says.contains(says), "{found:?}");
+            assert_eq!(found.better.is_some(), better, "{found:?}");
+            let deleted: Vec<_> = bucket.seen().into_iter().filter(|one| one.method == "DELETE").collect();
+            assert!(
+                deleted.iter().all(|one| one.key.contains("probes/00000000000000000000000001/")),
+                "{deleted:?}"
+            );
+        }
     }
 
     #[test]

@@ -336,6 +336,8 @@ def guarded(world, place):
             hold(found["versioning"]["says"] == "on", f"versioning: {found['versioning']}")
             hold("refused" in found["deleting"]["says"], f"deleting: {found['deleting']}")
             hold("refused" in found["checksum"]["says"], f"checksum: {found['checksum']}")
+            version = found["deleting a version"]
+            hold("refused" in version["says"], f"deleting a version: {version}")
             seen.requests.clear()
             mine.runs("run")
             world.advance(20)
@@ -357,6 +359,10 @@ def guarded(world, place):
             admin.delete_object(Bucket="locked", Key=keys[0], VersionId=version)
             hold(False, f"the owner deletes a locked version of {keys[0]}")
         theirs.runs("verify", "--deep")
+        admin.create_bucket(Bucket="kept")
+        admin.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
+        version = Place(world, place, "s3://kept/acme", there(store.endpoint)).checks()["deleting a version"]
+        hold("allowed" in version["says"], f"deleting a version where nobody minds: {version}")
     return f"two runs, {count} puts with their condition, nothing deleted, nobody could; {len(keys)} parts locked"
 
 

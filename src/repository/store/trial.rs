@@ -1,11 +1,11 @@
 //! What a store is tried with, and a repository never does: bodies that are not what was signed, writing over an object,
-//! deleting one.
+//! deleting one, or a version of it.
 //!
 //! Rule: only [`crate::repository::probe()`] calls this, and only for keys below its own `probes/<probe>/`.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use object_store::{Extensions, ObjectStoreExt as _, PutMode, PutOptions};
+use object_store::{Extensions, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions};
 
 use super::Store;
 use super::failure::status;
@@ -86,6 +86,19 @@ impl Store {
     pub(in crate::repository) async fn delete_probe(&self, key: &Key) -> Result<Attempt> {
         let deleted = self.objects.delete(&self.path(&key.to_string())?).await;
         attempt(self.told(deleted))
+    }
+
+    /// Creates a probe in a bucket that keeps versions, and deletes that version itself, after which nothing is left of it;
+    /// none where the store names no version.
+    pub(in crate::repository) async fn delete_probe_version(&self, key: &Key) -> Result<Option<Attempt>> {
+        let path = self.path(&key.to_string())?;
+        let put = self.objects.put_opts(&path, "a version".into(), PutMode::Create.into()).await;
+        let Some(version) = self.told(put)?.version else { return Ok(None) };
+        Ok(self.delete_version(&path, &version).await.map(|answer| match answer {
+            Ok((200..300, _)) => Attempt::Allowed,
+            Ok((401 | 403 | 405, _)) => Attempt::Refused,
+            Ok((_, said)) | Err(said) => Attempt::Unclear(said),
+        }))
     }
 }
 
