@@ -677,7 +677,19 @@ def google(world, place):
     return f"{len(server.puts())} puts with their condition, by a server of our own: no other plays Google's"
 
 
-SCENARIOS = [guarded, condition_key, own_authority, asana_by_own_authority, misled, unfit, given, nobody, elsewhere, encrypted, google]
+SCENARIOS = [
+    guarded,
+    condition_key,
+    own_authority,
+    asana_by_own_authority,
+    misled,
+    unfit,
+    given,
+    nobody,
+    elsewhere,
+    encrypted,
+    google,
+]
 
 
 def scenario(play):

@@ -1,8 +1,8 @@
 //! What a bucket says of itself that is no object: whether it keeps versions, whether it locks them, and whether it lets
 //! one go.
 //!
-//! Rule: what is not known is called so, and the only version that is asked away is one of a probe. The store crate has no call for this: its signer makes
-//! an address that is good for a minute, and that no error or log repeats.
+//! Rule: what is not known is called so, and the only version that is asked away is one of a probe. The store crate has no
+//! call for this: its signer makes an address that is good for a minute, and that no error or log repeats.
 
 use std::fmt;
 use std::sync::Arc;

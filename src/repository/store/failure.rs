@@ -118,8 +118,8 @@ pub(super) fn status(said: &str) -> Option<u16> {
 /// not there, which says something of the object.
 const MAY_PASS: &[u16] = &[408, 409, 412, 416, 425, 429];
 
-/// The same in the words of S3, which says 400 to all sorts of things. (Amazon S3, "Error responses", read 2026-11.) A body
-/// that was altered on its way, or did not arrive, is sent again.
+/// The same in the words of S3, which says 400 to all sorts of things. A body that was altered on its way, or did not
+/// arrive, is sent again.
 const PASSING: &[&str] = &[
     "<Code>RequestTimeout<",
     "<Code>IncompleteBody<",
@@ -142,7 +142,7 @@ const SETTINGS: &[(&[&str], &str)] = &[
     (&["AuthorizationHeaderMalformed"], "set `region` to the region that the bucket is in"),
     (
         &[ELSEWHERE],
-        "set `region` to the region that the bucket is in, and `endpoint` to the address of its own server, if it is not AWS",
+        "set `region` to the region that the bucket is in, and `endpoint` to its server's own address, if that is not AWS",
     ),
     (&["InvalidStorageClass"], "set `storage_class` to one that this store has"),
     (&["<Code>KMS."], "see whether the key of `kms_key_id` is there, and may be used with these credentials"),

@@ -1,7 +1,7 @@
 //! The door to the place where a repository lives: a bucket or a local folder.
 //!
 //! In reading order: [`Store`] opens a URL, as a folder (`local`) or a bucket (`s3`, `gcs`), reached over the `network` with
-//! the `credentials` of a profile or whatever `source` else the machine has; `write` and `read` are what a repository is made
+//! the `credentials` of a profile, or of whatever other `source` there is; `write` and `read` are what a repository is made
 //! with, `trial` what a store is tried with, and `bucket` asks what is no object; `failure` says of every answer what to do.
 //!
 //! Rule: nothing is overwritten but a version hint, and the outcome of a write is never guessed. Whatever the answer to

@@ -24,8 +24,8 @@ use crate::config::StoreSettings;
 use crate::config::address::secret_of;
 use crate::error::{Error, ErrorKind, Result};
 
-/// Where machines, containers and pods are told their credentials: asked directly, whatever proxy there is. (Amazon EC2,
-/// "Instance metadata", Amazon ECS, "Task IAM role", Amazon EKS, "Pod Identity": each read 2026-11.)
+/// Where machines, containers and pods are told their credentials: asked directly, whatever proxy there is. In this
+/// order: EC2 twice, ECS, EKS twice, Google.
 pub(super) const METADATA: [&str; 6] = [
     "169.254.169.254",
     "fd00:ec2::254",
@@ -35,7 +35,7 @@ pub(super) const METADATA: [&str; 6] = [
     "metadata.google.internal",
 ];
 
-/// How an error begins that says so.
+/// How an error begins that tells of such a certificate.
 pub(super) const UNTRUSTED: &str = "the server's certificate is not trusted";
 
 /// How an error begins that tells of a redirect.
@@ -142,8 +142,13 @@ impl Network {
             // As the store crate does: HTTP/2 is slower here, and lengths are those of what is stored.
             .http1_only()
             .no_gzip()
-            .https_only(!is_true(said(ClientConfigKey::AllowHttp).as_deref()))
-            .tls_certs_merge(self.certificates.iter().cloned());
+            .https_only(!is_true(said(ClientConfigKey::AllowHttp).as_deref()));
+        let certificates = self.certificates.iter().cloned();
+        builder = if is_true(said(ClientConfigKey::NoSystemCertificates).as_deref()) {
+            builder.tls_certs_only(certificates)
+        } else {
+            builder.tls_certs_merge(certificates)
+        };
         if self.is_here {
             builder = builder.no_proxy();
         } else if let Some(url) = said(ClientConfigKey::ProxyUrl) {

@@ -18,8 +18,9 @@ use crate::config::{self, Sse, StoreSettings};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What the client can be told in the environment too, and is then also told for the requests of our own.
-const FROM_ENVIRONMENT: [ClientConfigKey; 4] = [
+const FROM_ENVIRONMENT: [ClientConfigKey; 5] = [
     ClientConfigKey::AllowHttp,
+    ClientConfigKey::NoSystemCertificates,
     ClientConfigKey::ProxyUrl,
     ClientConfigKey::ProxyCaCertificate,
     ClientConfigKey::ProxyExcludes,
