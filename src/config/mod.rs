@@ -4,6 +4,7 @@
 //! doc; `config/example.toml` equals the defaults (tested). Secrets are named here by file or variable and never
 //! held in anything that prints.
 
+pub mod address;
 mod files;
 mod schedule;
 mod store;

@@ -1,7 +1,7 @@
 //! How to reach the store of a repository, and how objects are written there.
 //!
-//! Rule: what is set is obeyed or refused, never passed over: an encryption or a class that the store's kind does not
-//! know is a Config error before the first byte. Credentials are never written here: they come from the environment, a
+//! Rule: what is set is obeyed or refused, never passed over: what the store's kind does not know, such as an encryption in
+//! a folder, is a Config error before the first byte. Credentials are never written here: they come from the environment, a
 //! profile, or the machine, container or pod the program runs in.
 
 use std::num::NonZeroU32;
@@ -10,10 +10,32 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
+use crate::config::address::secret_of;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The longest that one request may be given: an hour.
 const LONGEST_REQUEST: u32 = 3600;
+
+/// What a folder does not know: all but `allow_unfit`.
+const NOT_OF_A_FOLDER: &[&str] = &[
+    "endpoint",
+    "region",
+    "profile",
+    "path_style",
+    "allow_http",
+    "sse",
+    "kms_key_id",
+    "bucket_key",
+    "storage_class",
+    "checksum",
+    "proxy_url",
+    "ca_file",
+    "request_timeout_seconds",
+];
+
+/// What Google does not know, or not by these words.
+const NOT_OF_GOOGLE: &[&str] =
+    &["region", "profile", "path_style", "sse", "kms_key_id", "bucket_key", "checksum"];
 
 /// How to reach a bucket, and how objects are written there. What is not set is taken from the usual `AWS_*` and
 /// `GOOGLE_*` variables; a folder needs none of it.
@@ -152,22 +174,47 @@ impl StoreSettings {
         check_place(url)?;
         self.check_values()?;
         self.check_addresses()?;
-        if url.starts_with("gs://") {
-            let only_s3 = [
-                ("region", self.region.is_some()),
-                ("profile", self.profile.is_some()),
-                ("path_style", self.path_style.is_some()),
-                ("sse", self.sse.is_some()),
-            ];
-            if let Some((key, _)) = only_s3.iter().find(|(_, is_set)| *is_set) {
-                return refuse(
-                    key,
-                    "means nothing to Google",
-                    "leave it out: the bucket itself is set up so there",
-                );
-            }
+        let (unknown, why, remedy): (&[&str], _, _) = match url.split_once("://") {
+            Some(("gs", _)) => (
+                NOT_OF_GOOGLE,
+                "means nothing to Google",
+                "leave it out: the bucket itself is set up so there",
+            ),
+            Some(("file", _)) | None => (
+                NOT_OF_A_FOLDER,
+                "means nothing to a folder",
+                "leave it out, or name a bucket as the repository",
+            ),
+            Some(_) => (&[], "", ""),
+        };
+        let set = self.set();
+        match unknown.iter().find(|key| set.contains(key)) {
+            Some(key) => refuse(key, why, remedy),
+            None => Ok(()),
         }
-        Ok(())
+    }
+
+    /// The keys that say something else than if they were not there.
+    fn set(&self) -> Vec<&'static str> {
+        let defaults = Self::default();
+        [
+            ("endpoint", self.endpoint != defaults.endpoint),
+            ("region", self.region != defaults.region),
+            ("profile", self.profile != defaults.profile),
+            ("path_style", self.path_style != defaults.path_style),
+            ("allow_http", self.allow_http != defaults.allow_http),
+            ("sse", self.sse != defaults.sse),
+            ("kms_key_id", self.kms_key_id != defaults.kms_key_id),
+            ("bucket_key", self.bucket_key != defaults.bucket_key),
+            ("storage_class", self.storage_class != defaults.storage_class),
+            ("checksum", self.checksum != defaults.checksum),
+            ("proxy_url", self.proxy_url != defaults.proxy_url),
+            ("ca_file", self.ca_file != defaults.ca_file),
+            ("request_timeout_seconds", self.request_timeout_seconds != defaults.request_timeout_seconds),
+        ]
+        .into_iter()
+        .filter_map(|(key, is_set)| is_set.then_some(key))
+        .collect()
     }
 
     fn check_values(&self) -> Result<()> {
@@ -204,14 +251,15 @@ impl StoreSettings {
             let Some(text) = text else { continue };
             match Url::parse(text) {
                 // The text may hold what nobody may read, so it is not repeated.
-                Ok(url) if !url.username().is_empty() || url.password().is_some() => {
-                    return refuse(
-                        key,
-                        "holds credentials",
-                        "take them out: HTTPS_PROXY may hold those of a proxy",
-                    );
+                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {
+                    if let Some(secret) = secret_of(&url) {
+                        return refuse(
+                            key,
+                            &format!("holds {secret}"),
+                            "take that out: HTTPS_PROXY may hold the credentials of a proxy",
+                        );
+                    }
                 }
-                Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => {}
                 _ => return refuse(key, "is no address", "write it like https://host.example.com:8443"),
             }
         }
@@ -219,21 +267,25 @@ impl StoreSettings {
     }
 }
 
-/// Refuses credentials where the bucket's name should be: they would be printed with the repository's name, everywhere.
+/// Refuses credentials where the bucket's name should be, and the query of a signed address: they would be printed with
+/// the repository's name, everywhere.
 fn check_place(url: &str) -> Result<()> {
-    let host = url.split_once("://").map(|(_, rest)| rest.split('/').next().unwrap_or_default());
-    match host {
-        // Up to the first slash, which a secret key may have as well: no bucket's name has either.
-        Some(host) if host.contains(['@', ':']) => Err(Error::new(
-            ErrorKind::Config,
-            "the repository's URL has `@` or `:` before its first slash, as if it held credentials",
-        )
-        .remedy(
+    let Some((scheme, rest)) = url.split_once("://") else { return Ok(()) };
+    let refuse = |what: &str| {
+        Err(Error::new(ErrorKind::Config, format!("the repository's URL has {what}, as if it held credentials")).remedy(
             "write s3://bucket/prefix: credentials come from variables, a profile or the machine, and another server \
              is store.endpoint",
-        )),
-        _ => Ok(()),
+        ))
+    };
+    // Up to the first slash, which a secret key may have as well: no bucket's name has either.
+    if rest.split('/').next().unwrap_or_default().contains(['@', ':']) {
+        return refuse("`@` or `:` before its first slash");
     }
+    // A folder's name may have any character.
+    if scheme != "file" && rest.contains('?') {
+        return refuse("a query");
+    }
+    Ok(())
 }
 
 fn refuse(key: &str, why: &str, remedy: &str) -> Result<()> {
@@ -287,14 +339,64 @@ mod tests {
             ("", "s3://KEY:canary@bucket/prefix", "credentials"),
             ("", "s3://KEY:can/ary+canary@bucket/prefix", "credentials"),
             ("", "https://canary@host/bucket", "credentials"),
+            ("", "https://host/bucket?X-Amz-Signature=canary", "credentials"),
+            ("", "s3://bucket/prefix?X-Amz-Signature=canary", "credentials"),
+            ("endpoint = 'https://me:canary@host'", "s3://b", "endpoint"),
+            ("endpoint = 'https://host/?sig=canary'", "s3://b", "endpoint"),
             ("sse = 's3'", "gs://b", "sse"),
             ("region = 'r'", "gs://b", "region"),
             ("profile = 'p'", "gs://b", "profile"),
+            ("checksum = 'none'", "gs://b", "checksum"),
+            ("checksum = 'crc64nvme'", "gs://b", "checksum"),
+            ("path_style = true", "gs://b", "path_style"),
         ] {
             let error = parsed(text, url).expect_err(text);
             assert_eq!(error.kind(), ErrorKind::Config, "{text}");
             assert!(text.starts_with("secret") || !error.to_string().contains("canary"), "{error}");
             assert!(error.to_string().contains(named), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_folder_refuses_every_setting_of_a_bucket_by_name() {
+        let all = [
+            ("endpoint", "'https://s3.example.com'"),
+            ("region", "'eu-1'"),
+            ("profile", "'p'"),
+            ("path_style", "true"),
+            ("allow_http", "true"),
+            ("sse", "'s3'"),
+            ("kms_key_id", "'k'\nsse = 'kms'"),
+            ("bucket_key", "true\nsse = 'kms'"),
+            ("storage_class", "'STANDARD_IA'"),
+            ("checksum", "'none'"),
+            ("proxy_url", "'http://proxy:3128'"),
+            ("ca_file", "'/ca.pem'"),
+            ("request_timeout_seconds", "30"),
+            ("allow_unfit", "true"),
+        ];
+        let named: std::collections::BTreeSet<_> = all.iter().map(|(key, _)| format!("{key} = 1")).collect();
+        for (key, value) in all {
+            let text = format!("{key} = {value}");
+            parsed(&text, "s3://bucket").expect(key);
+            for url in ["/var/backups/acme", "backups", "file:///var/backups/acme"] {
+                match parsed(&text, url) {
+                    Ok(_) => assert_eq!(key, "allow_unfit", "{url} takes it"),
+                    Err(error) => {
+                        assert_eq!(error.kind(), ErrorKind::Config, "{key}: {error}");
+                        assert!(error.to_string().contains("means nothing to a folder"), "{key}: {error}");
+                        assert!(error.remedy_text().is_some(), "{key}");
+                    }
+                }
+            }
+        }
+        parsed("checksum = 'sha256'\nallow_http = false\nrequest_timeout_seconds = 120", "/a")
+            .expect("the defaults");
+        // Whoever adds a setting adds it here.
+        let known = toml::from_str::<StoreSettings>("nonsense = 1").expect_err("unknown").to_string();
+        let known = known.split("expected one of ").nth(1).expect("the keys").replace(['`', ','], " ");
+        let known: std::collections::BTreeSet<_> =
+            known.split_whitespace().map(|key| format!("{key} = 1")).collect();
+        assert_eq!(known, named);
     }
 }

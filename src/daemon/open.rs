@@ -8,11 +8,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
+use url::Url;
 
 use crate::asana::{
     Client, ClientOptions, NetworkOptions, PaceOptions, Pacer, RetryOptions, Token, transport_over_network,
 };
 use crate::clock::Clock;
+use crate::config::address::{secret_of, shown};
 use crate::config::{Config, Organization, Pace, StoreSettings, TokenSource};
 use crate::error::{Error, ErrorKind, Result};
 use crate::repository::{Repository, Store};
@@ -109,9 +111,7 @@ struct Known {
 impl Clients {
     /// The client of one organization, which goes by `clock`.
     pub(crate) fn open(&self, config: &Config, organization: &Organization, clock: &Clock) -> Result<Client> {
-        let base_url = organization.base_url.parse().map_err(|cause| {
-            Error::new(ErrorKind::Config, format!("base URL `{}`: {cause}", organization.base_url))
-        })?;
+        let base_url = base_url(&organization.base_url)?;
         let Known { token, pacer, .. } = self.known(&organization.token()?, &config.pace)?;
         let network = NetworkOptions { ca_file: config.network.ca_file.clone(), ..NetworkOptions::default() };
         Client::new(ClientOptions {
@@ -145,10 +145,44 @@ impl Clients {
     }
 }
 
+/// Where Asana is. An address that may hold a secret is refused, and not repeated.
+fn base_url(text: &str) -> Result<Url> {
+    let refuse = |why: String| {
+        Error::new(ErrorKind::Config, format!("base URL `{}`: {why}", shown(text)))
+            .remedy("write it like https://app.asana.com/api/1.0")
+    };
+    let url = Url::parse(text).map_err(|cause| refuse(cause.to_string()))?;
+    match secret_of(&url) {
+        Some(secret) => Err(refuse(format!("it holds {secret}"))),
+        None => Ok(url),
+    }
+}
+
 fn pacer(pace: &Pace) -> Pacer {
     Pacer::new(PaceOptions {
         per_minute: pace.requests_per_minute,
         in_flight: pace.in_flight,
         searches_per_minute: pace.searches_per_minute,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_url_that_may_hold_a_secret_is_refused_and_not_repeated() {
+        for text in [
+            "https://me:canary@host/api/1.0",
+            "https://canary@host/api/1.0",
+            "https://host/api/1.0?key=canary",
+            "https://host/api/1.0#canary",
+            "https://me:canary@ho st/api/1.0",
+        ] {
+            let error = base_url(text).expect_err(text);
+            assert_eq!(error.kind(), ErrorKind::Config, "{error}");
+            assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
+        }
+        base_url("https://app.asana.com/api/1.0").expect("Asana's own");
+    }
 }

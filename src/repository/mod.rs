@@ -37,3 +37,5 @@ pub(crate) mod fixtures;
 mod outcomes;
 #[cfg(test)]
 mod races;
+#[cfg(test)]
+mod stub;

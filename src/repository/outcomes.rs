@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
@@ -18,6 +18,7 @@ use crate::model::{Content, EncodedPart, Hash, SnapshotNumber};
 use crate::repository::fixtures::{claim, moment, part, run, s3, snapshot};
 use crate::repository::identity::json;
 use crate::repository::keys::Key;
+use crate::repository::stub::{Request, read, response};
 use crate::repository::{Repository, Store};
 
 /// What a put does to the store.
@@ -81,14 +82,6 @@ struct Server {
     state: Arc<Mutex<State>>,
     endpoint: String,
     _serving: JoinSet<()>,
-}
-
-struct Request {
-    method: String,
-    key: String,
-    query: String,
-    head: String,
-    body: Bytes,
 }
 
 impl Server {
@@ -188,46 +181,6 @@ impl State {
         }
         format!("<ListBucketResult><IsTruncated>false</IsTruncated>{found}</ListBucketResult>")
     }
-}
-
-/// The next request on a connection; none when it ends.
-async fn read(stream: &mut TcpStream) -> Option<Request> {
-    let mut bytes = Vec::new();
-    let end = loop {
-        if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
-            break end + 4;
-        }
-        if stream.read_buf(&mut bytes).await.ok()? == 0 {
-            return None;
-        }
-    };
-    let head = String::from_utf8(bytes[..end].to_vec()).expect("headers are text").to_lowercase();
-    let first = std::str::from_utf8(&bytes[..end]).expect("text").lines().next()?.to_owned();
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length: "))
-        .map_or(0, |length| length.trim().parse::<usize>().expect("a number"));
-    while bytes.len() < end + length {
-        if stream.read_buf(&mut bytes).await.ok()? == 0 {
-            return None;
-        }
-    }
-    let mut words = first.split(' ');
-    let (method, target) = (words.next()?.to_owned(), words.next()?);
-    let (path, query) = target.split_once('?').unwrap_or((target, ""));
-    let key = path.trim_start_matches("/bucket").trim_start_matches('/').to_owned();
-    let body = Bytes::copy_from_slice(&bytes[end..end + length]);
-    Some(Request { method, key, query: query.to_owned(), head, body })
-}
-
-fn response(status: u16, body: &[u8], head_only: bool) -> Vec<u8> {
-    let head = format!(
-        "HTTP/1.1 {status} As Told\r\ncontent-length: {}\r\netag: \"1\"\r\n\
-         last-modified: Thu, 01 Jan 2026 00:00:00 GMT\r\n\r\n",
-        body.len()
-    );
-    let body = if head_only { &[][..] } else { body };
-    [head.as_bytes(), body].concat()
 }
 
 /// What is written: everything whose outcome decides something.

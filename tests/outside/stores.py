@@ -336,6 +336,8 @@ def guarded(world, place):
             hold(found["versioning"]["says"] == "on", f"versioning: {found['versioning']}")
             hold("refused" in found["deleting"]["says"], f"deleting: {found['deleting']}")
             hold("refused" in found["checksum"]["says"], f"checksum: {found['checksum']}")
+            version = found["deleting a version"]
+            hold("refused" in version["says"], f"deleting a version: {version}")
             seen.requests.clear()
             mine.runs("run")
             world.advance(20)
@@ -357,6 +359,10 @@ def guarded(world, place):
             admin.delete_object(Bucket="locked", Key=keys[0], VersionId=version)
             hold(False, f"the owner deletes a locked version of {keys[0]}")
         theirs.runs("verify", "--deep")
+        admin.create_bucket(Bucket="kept")
+        admin.put_bucket_versioning(Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
+        version = Place(world, place, "s3://kept/acme", there(store.endpoint)).checks()["deleting a version"]
+        hold("allowed" in version["says"], f"deleting a version where nobody minds: {version}")
     return f"two runs, {count} puts with their condition, nothing deleted, nobody could; {len(keys)} parts locked"
 
 
@@ -554,6 +560,42 @@ def given(world, place):
     return f"{', '.join(name for name, *_ in cases)}: each signed its own requests; three that give none end with 10"
 
 
+def nobody(world, place):
+    """Nobody gives credentials: said within half a minute, with the variables that this kind of store knows."""
+    (port,) = free_ports(1)
+    closed = {"AWS_METADATA_ENDPOINT": f"http://127.0.0.1:{port}"}
+    store, slowest = there(f"http://127.0.0.1:{port}"), 0.0
+
+    def told(repository, settings, *words):
+        nonlocal slowest
+        began = time.monotonic()
+        said = Place(world, place, repository, settings, closed, None).runs("snapshots", code=CONFIG)
+        slowest = max(slowest, time.monotonic() - began)
+        hold(all(word in said for word in words), f"{repository}: no word of {words}:\n{said}")
+
+    told("s3://backups/acme", store, "AWS_ACCESS_KEY_ID", f"127.0.0.1:{port}")
+    told("gs://backups/acme", {}, "GOOGLE_APPLICATION_CREDENTIALS")
+    (place / ".aws").mkdir()
+    (place / ".aws" / "credentials").write_text("[default]\naws_access_key_id = A\naws_secret_access_key = canary\n")
+    told("s3://backups/acme", store, "AWS_PROFILE=default")
+    hold(slowest < 40, f"it takes {slowest:.0f} s to say that nobody gives credentials")
+    return f"10 within {slowest:.0f} s, with the variables of S3, of Google, and of profiles where there are some"
+
+
+def elsewhere(world, place):
+    """A store that redirects: refused with a word of region and endpoint, and whoever it points to hears nothing."""
+    with Own(lambda *_: (200, {}, b"")).serving() as stranger:
+        place_of = {"Location": f"{stranger.url}/backups/acme"}
+        with Own(lambda *_: (307, place_of, b"")).serving() as store:
+            environment = {"AWS_SESSION_TOKEN": "canary"}
+            mine = Place(world, place, "s3://backups/acme", there(store.url), environment)
+            said = mine.runs("run", code=CONFIG)
+            hold("region" in said and "endpoint" in said, f"no word of region and endpoint:\n{said}")
+            hold(store.requests, "the store was not asked")
+        hold(not stranger.requests, f"a stranger was asked: {stranger.requests}")
+    return "10, with a word of region and endpoint; the session's token went to the store alone"
+
+
 def encrypted(world, place):
     """Keys and classes: each object as the settings say, parts in their class and nothing else."""
     with moto() as url:
@@ -635,7 +677,19 @@ def google(world, place):
     return f"{len(server.puts())} puts with their condition, by a server of our own: no other plays Google's"
 
 
-SCENARIOS = [guarded, condition_key, own_authority, asana_by_own_authority, misled, unfit, given, encrypted, google]
+SCENARIOS = [
+    guarded,
+    condition_key,
+    own_authority,
+    asana_by_own_authority,
+    misled,
+    unfit,
+    given,
+    nobody,
+    elsewhere,
+    encrypted,
+    google,
+]
 
 
 def scenario(play):

@@ -1,11 +1,15 @@
-//! What a bucket says of itself that is no object: whether it keeps versions, and whether it locks them.
+//! What a bucket says of itself that is no object: whether it keeps versions, whether it locks them, and whether it lets
+//! one go.
 //!
-//! Rule: nothing is written, and what is not known is called so. The store crate has no call for this: its signer makes
-//! an address that is good for a minute, and that no error or log repeats.
+//! Rule: what is not known is called so, and the only version that is asked away is one of a probe. The store crate has no
+//! call for this: its signer makes an address that is good for a minute, and that no error or log repeats.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Method, Request};
+use object_store::ObjectStore;
 use object_store::aws::AmazonS3;
 use object_store::client::{HttpClient, HttpRequestBody};
 use object_store::path::Path;
@@ -18,13 +22,23 @@ use crate::error::{Error, ErrorKind, Result};
 /// How long the signed address is good for.
 const GOOD_FOR: Duration = Duration::from_secs(60);
 
+/// Opens a bucket once more, over connections of its own.
+pub(super) type Again = Arc<dyn Fn() -> object_store::Result<Arc<dyn ObjectStore>> + Send + Sync>;
+
 /// A bucket as a server: what there is to it beside its objects.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Remote {
     pub(super) witness: Witness,
     pub(super) http: HttpClient,
     /// Where it speaks S3.
     pub(super) s3: Option<AmazonS3>,
+    pub(super) again: Again,
+}
+
+impl fmt::Debug for Remote {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Remote").finish_non_exhaustive()
+    }
 }
 
 /// Whether a bucket keeps what is overwritten or deleted.
@@ -68,16 +82,38 @@ impl Store {
     async fn ask(&self, what: &str) -> Option<std::result::Result<(u16, String), String>> {
         let remote = self.remote.as_ref()?;
         let s3 = remote.s3.as_ref()?;
-        Some(asked(s3, &remote.http, what).await.map_err(|error| error.to_string()))
+        let asked = asked(s3, &remote.http, (Method::GET, &Path::default(), (what, ""))).await;
+        Some(asked.map_err(|error| error.to_string()))
+    }
+
+    /// Deletes `version` of the probe at `path`, by its id: the status of the answer, and what it says of itself. None where
+    /// there is no bucket of S3.
+    pub(super) async fn delete_version(
+        &self,
+        path: &Path,
+        version: &str,
+    ) -> Option<std::result::Result<(u16, String), String>> {
+        let remote = self.remote.as_ref()?;
+        let deleted =
+            asked(remote.s3.as_ref()?, &remote.http, (Method::DELETE, path, ("versionId", version))).await;
+        Some(
+            deleted.map(|(status, body)| (status, refusal(status, &body))).map_err(|error| error.to_string()),
+        )
     }
 }
 
-async fn asked(s3: &AmazonS3, http: &HttpClient, what: &str) -> Result<(u16, String)> {
-    let options = SignedUrlOptions::new().with_query([(what, "")]);
-    let url = s3.signed_url_opts(Method::GET, &Path::default(), GOOD_FOR, &options).await?;
+/// The answer to a question about a path, which is empty for the bucket itself: its status and its body.
+async fn asked(
+    s3: &AmazonS3,
+    http: &HttpClient,
+    (method, path, query): (Method, &Path, (&str, &str)),
+) -> Result<(u16, String)> {
+    let options = SignedUrlOptions::new().with_query([query]);
+    let url = s3.signed_url_opts(method.clone(), path, GOOD_FOR, &options).await?;
     // The causes name the address, and so the signature: the kind alone is told.
     let unanswered = || Error::new(ErrorKind::Unavailable, "it does not answer");
-    let request = Request::get(url.as_str()).body(HttpRequestBody::empty()).map_err(|_| unanswered())?;
+    let request = Request::builder().method(method).uri(url.as_str());
+    let request = request.body(HttpRequestBody::empty()).map_err(|_| unanswered())?;
     let answer = http.execute(request).await.map_err(|_| unanswered())?;
     let status = answer.status().as_u16();
     let body = answer.into_body().bytes().await.map_err(|_| unanswered())?;

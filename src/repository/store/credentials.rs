@@ -2,7 +2,8 @@
 //!
 //! Rule: used where a profile is asked for and nowhere else: variables, web identity, container and instance are the store
 //! client's own business. Credentials are asked for again before they end, and those that name no end after a quarter of
-//! an hour, so that a rotated file is noticed. They are in no log and no error.
+//! an hour, so that a rotated file is noticed; but never for each request, however soon they end and whoever does not
+//! answer. They are in no log and no error.
 
 use std::error::Error as StdError;
 use std::pin::Pin;
@@ -35,8 +36,11 @@ use crate::clock::Clock;
 use crate::config::StoreSettings;
 use crate::error::{Error, ErrorKind, Result};
 
-/// How long before their end credentials are asked for again.
+/// How long before their end credentials are asked for again; of those that end sooner, half of what is left.
 const AHEAD: TimeDelta = TimeDelta::minutes(5);
+/// How long nobody is asked again, whatever came of it, while there are some that are good: services of credentials allow
+/// few requests, and a run makes thousands.
+const PAUSE: TimeDelta = TimeDelta::seconds(30);
 /// How long credentials are used that name no end.
 const WITHOUT_END: TimeDelta = TimeDelta::minutes(15);
 
@@ -46,6 +50,12 @@ pub(super) struct Profile {
     name: String,
     region: String,
     http: HttpClient,
+    kept: Kept,
+}
+
+/// The credentials that were given last, if any.
+#[derive(Debug)]
+struct Kept {
     clock: Clock,
     held: Mutex<Option<Held>>,
 }
@@ -87,30 +97,8 @@ impl Profile {
             }
         };
         // The machine's own metadata speaks plain http, and so may a token service on it.
-        let http = network.connect(&options.clone().with_allow_http(true))?;
-        Ok(Some(Self { name, region, http, clock: Clock::wall(), held: Mutex::new(None) }))
-    }
-
-    async fn credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        let mut held = self.held.lock().await;
-        let now = self.clock.now();
-        if let Some(fresh) = held.as_ref().filter(|held| now < held.renew) {
-            return Ok(Arc::clone(&fresh.credential));
-        }
-        match (self.load().await, held.as_ref()) {
-            (Ok(given), _) => {
-                let given = Held::new(&given, now);
-                let credential = Arc::clone(&given.credential);
-                *held = Some(given);
-                Ok(credential)
-            }
-            // What is still good gets another chance to be renewed at the next request.
-            (Err(cause), Some(last)) if last.end.is_none_or(|end| now < end) => {
-                tracing::warn!(profile = self.name, %cause, "credentials could not be renewed yet");
-                Ok(Arc::clone(&last.credential))
-            }
-            (Err(cause), _) => Err(cause),
-        }
+        let http = network.of_sources(false).connect(&options.clone().with_allow_http(true))?;
+        Ok(Some(Self { name, region, http, kept: Kept { clock: Clock::wall(), held: Mutex::new(None) } }))
     }
 
     async fn load(&self) -> object_store::Result<Credentials> {
@@ -124,6 +112,41 @@ impl Profile {
     }
 }
 
+impl Kept {
+    /// What is held, or what `load` gives where it is time to ask.
+    async fn credential<F>(
+        &self,
+        profile: &str,
+        load: impl FnOnce() -> F,
+    ) -> object_store::Result<Arc<AwsCredential>>
+    where
+        F: Future<Output = object_store::Result<Credentials>>,
+    {
+        let mut held = self.held.lock().await;
+        let now = self.clock.now();
+        if let Some(fresh) = held.as_ref().filter(|held| now < held.renew) {
+            return Ok(Arc::clone(&fresh.credential));
+        }
+        let loaded = load().await;
+        let now = self.clock.now();
+        match (loaded, held.as_mut()) {
+            (Ok(given), _) => {
+                let given = Held::new(&given, now);
+                let credential = Arc::clone(&given.credential);
+                *held = Some(given);
+                Ok(credential)
+            }
+            // What is still good gets another chance to be renewed.
+            (Err(cause), Some(last)) if last.end.is_none_or(|end| now < end) => {
+                tracing::warn!(profile, %cause, "credentials could not be renewed yet");
+                last.renew = last.end.map_or(now + PAUSE, |end| end.min(now + PAUSE));
+                Ok(Arc::clone(&last.credential))
+            }
+            (Err(cause), _) => Err(cause),
+        }
+    }
+}
+
 impl Held {
     fn new(given: &Credentials, now: DateTime<Utc>) -> Self {
         let end = given.expiry().map(DateTime::<Utc>::from);
@@ -132,7 +155,10 @@ impl Held {
             secret_key: given.secret_access_key().to_owned(),
             token: given.session_token().map(str::to_owned),
         };
-        let renew = end.map_or(now + WITHOUT_END, |end| end - AHEAD);
+        let renew = end.map_or(now + WITHOUT_END, |end| {
+            let ahead = AHEAD.min((end - now) / 2);
+            (end - ahead).max(now + PAUSE).min(end)
+        });
         Self { credential: Arc::new(credential), renew, end }
     }
 }
@@ -164,7 +190,7 @@ impl CredentialProvider for Profile {
     where
         's: 'a,
     {
-        Box::pin(self.credential())
+        Box::pin(self.kept.credential(&self.name, || self.load()))
     }
 }
 
@@ -196,9 +222,48 @@ fn user(cause: impl StdError + Send + Sync + 'static) -> ConnectorError {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
     use std::time::{Duration, SystemTime};
 
     use super::*;
+
+    /// Credentials of a service that says `end` of all that it gives, and is asked once a second for `seconds`: how often
+    /// it was asked, and how often there were none. It answers as long as `answers` says so.
+    async fn asked(end: TimeDelta, seconds: u32, answers: impl Fn(u32) -> bool) -> (u32, u32) {
+        let clock = Clock::simulated(DateTime::from_timestamp(1_780_000_000, 0).expect("a valid time"));
+        let end = SystemTime::from(clock.now() + end);
+        let kept = Kept { clock, held: Mutex::new(None) };
+        let (loads, mut without) = (Cell::new(0), 0);
+        for second in 0..seconds {
+            let load = || {
+                loads.set(loads.get() + 1);
+                let given = Credentials::new("key", "canary", None, Some(end), "test");
+                let silent = object_store::Error::Generic { store: "S3", source: "silence".into() };
+                std::future::ready(if answers(second) { Ok(given) } else { Err(silent) })
+            };
+            without += u32::from(kept.credential("backup", load).await.is_err());
+            tokio::time::advance(Duration::from_secs(1)).await;
+        }
+        (loads.get(), without)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn credentials_that_end_soon_are_not_asked_for_at_each_request() {
+        // Half of four minutes, of two, of one, then every half minute.
+        let (loads, without) = asked(TimeDelta::minutes(4), 240, |_| true).await;
+        assert!((3..=5).contains(&loads) && without == 0, "{loads} {without}");
+        let (loads, without) = asked(TimeDelta::hours(1), 3300, |_| true).await;
+        assert_eq!((loads, without), (1, 0));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_does_not_answer_is_left_alone_while_there_are_good_credentials() {
+        let (loads, without) = asked(TimeDelta::minutes(4), 240, |second| second == 0).await;
+        assert!((4..=6).contains(&loads) && without == 0, "{loads} {without}");
+        // Those that have ended are no use, so it is asked.
+        let (loads, without) = asked(TimeDelta::minutes(4), 250, |second| second == 0).await;
+        assert!((14..=16).contains(&loads) && without == 10, "{loads} {without}");
+    }
 
     #[test]
     fn credentials_are_renewed_before_they_end() {

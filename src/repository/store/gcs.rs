@@ -5,13 +5,13 @@
 
 use std::sync::Arc;
 
-use object_store::ClientOptions;
-use object_store::client::HttpConnector as _;
+use object_store::client::{ClientConfigKey, HttpConnector as _};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::{ClientOptions, ObjectStore};
 
 use super::bucket::Remote;
 use super::network::{self, Network};
-use super::{Patience, Store, bucket_and_prefix};
+use super::{Patience, Store, bucket_and_prefix, source};
 use crate::config::StoreSettings;
 use crate::error::Result;
 
@@ -23,7 +23,19 @@ pub(super) fn open(
     patience: Patience,
 ) -> Result<Store> {
     let (bucket, prefix) = bucket_and_prefix(rest)?;
-    let network = Network::new(settings)?;
+    let said = |key| builder.get_config_value(&key);
+    network::refuse_unsafe(
+        "GOOGLE_ALLOW_INVALID_CERTIFICATES",
+        said(GoogleConfigKey::Client(ClientConfigKey::AllowInvalidCertificates)).as_deref(),
+        network::INSTEAD_OF_ANY,
+    )?;
+    network::refuse_unsafe(
+        "GOOGLE_SKIP_SIGNATURE",
+        said(GoogleConfigKey::SkipSignature).as_deref(),
+        network::INSTEAD_OF_UNSIGNED,
+    )?;
+    network::refuse_secret("GOOGLE_BASE_URL", said(GoogleConfigKey::BaseUrl).as_deref())?;
+    let network = Network::new(settings, patience)?;
     let mut builder = builder
         .with_bucket_name(bucket)
         .with_retry(network::retry(patience))
@@ -36,6 +48,10 @@ pub(super) fn open(
     if let Some(endpoint) = &settings.endpoint {
         builder = builder.with_base_url(endpoint);
     }
-    let remote = Remote { witness: network.witness.clone(), http: network.connect(&options)?, s3: None };
-    Store::of_bucket(Arc::new(builder.build()?), ("gs", bucket, prefix), settings, (patience, remote))
+    let builder = source::of_google(builder, &network, patience)?;
+    let gcs = Arc::new(builder.clone().build()?);
+    let again = Arc::new(move || Ok(Arc::new(builder.clone().build()?) as Arc<dyn ObjectStore>));
+    let http = network.connect(&options)?;
+    let remote = Remote { witness: network.witness, http, s3: None, again };
+    Store::of_bucket(gcs, ("gs", bucket, prefix), settings, (patience, remote))
 }

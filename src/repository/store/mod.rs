@@ -1,7 +1,7 @@
 //! The door to the place where a repository lives: a bucket or a local folder.
 //!
 //! In reading order: [`Store`] opens a URL, as a folder (`local`) or a bucket (`s3`, `gcs`), reached over the `network` with
-//! the `credentials` of a profile or whatever else the machine gives; `write` and `read` are what a repository is made
+//! the `credentials` of a profile, or of whatever other `source` there is; `write` and `read` are what a repository is made
 //! with, `trial` what a store is tried with, and `bucket` asks what is no object; `failure` says of every answer what to do.
 //!
 //! Rule: nothing is overwritten but a version hint, and the outcome of a write is never guessed. Whatever the answer to
@@ -23,8 +23,11 @@ use object_store::path::Path;
 use object_store::{Attribute, Attributes, ObjectStore};
 
 use crate::config::StoreSettings;
+use crate::config::address::shown;
 use crate::error::{Error, ErrorKind, Result};
 
+#[cfg(test)]
+mod answers;
 mod bucket;
 mod credentials;
 mod failure;
@@ -33,6 +36,7 @@ mod local;
 mod network;
 mod read;
 mod s3;
+mod source;
 #[cfg(test)]
 pub(super) mod tests;
 mod trial;
@@ -49,6 +53,8 @@ struct Patience {
     pause: Duration,
     /// How long one request may take.
     request: Duration,
+    /// How long there may be none who gives credentials, before it is said that nobody does.
+    credentials: Duration,
     /// How long the store's own client repeats a request. Below the five minutes after which S3 refuses a signature
     /// (`RetryConfig`'s own documentation, `object_store` 0.14).
     repeat: Duration,
@@ -64,6 +70,7 @@ impl Default for Patience {
         Self {
             pause: Duration::from_millis(200),
             request: Duration::from_secs(120),
+            credentials: Duration::from_secs(25),
             repeat: Duration::from_secs(240),
             first: Duration::from_millis(500),
             longest: Duration::from_secs(15),
@@ -111,7 +118,7 @@ impl Store {
             .remedy("write `s3://bucket/prefix`, `gs://bucket/prefix`, `file:///folder` or a path")),
             None => local::open(url),
         };
-        let store = opened.map_err(|error| error.doing(format!("open the store `{url}`")))?;
+        let store = opened.map_err(|error| error.doing(format!("open the store `{}`", shown(url))))?;
         Ok(Self { allow_unfit: settings.allow_unfit, ..store })
     }
 

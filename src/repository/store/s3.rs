@@ -5,25 +5,48 @@
 
 use std::sync::Arc;
 
-use object_store::ClientOptions;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum, S3ConditionalPut};
 use object_store::client::{ClientConfigKey, HttpConnector as _};
+use object_store::{ClientOptions, ObjectStore};
 
 use super::bucket::Remote;
 use super::credentials::Profile;
 use super::network::{self, Network};
-use super::{Patience, Store, bucket_and_prefix};
+use super::{Patience, Store, bucket_and_prefix, source};
+use crate::config::address::shown;
 use crate::config::{self, Sse, StoreSettings};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What the client can be told in the environment too, and is then also told for the requests of our own.
-const FROM_ENVIRONMENT: [ClientConfigKey; 6] = [
+const FROM_ENVIRONMENT: [ClientConfigKey; 5] = [
     ClientConfigKey::AllowHttp,
-    ClientConfigKey::AllowInvalidCertificates,
+    ClientConfigKey::NoSystemCertificates,
     ClientConfigKey::ProxyUrl,
     ClientConfigKey::ProxyCaCertificate,
     ClientConfigKey::ProxyExcludes,
-    ClientConfigKey::Timeout,
+];
+
+/// What the environment may not say, and what to do instead.
+const UNSAFE: [(&str, AmazonS3ConfigKey, &str); 3] = [
+    (
+        "AWS_ALLOW_INVALID_CERTIFICATES",
+        AmazonS3ConfigKey::Client(ClientConfigKey::AllowInvalidCertificates),
+        network::INSTEAD_OF_ANY,
+    ),
+    (
+        "AWS_UNSIGNED_PAYLOAD",
+        AmazonS3ConfigKey::UnsignedPayload,
+        "leave it out: what is written is signed; for a store that refuses checksums there is `checksum = \"none\"`",
+    ),
+    ("AWS_SKIP_SIGNATURE", AmazonS3ConfigKey::SkipSignature, network::INSTEAD_OF_UNSIGNED),
+];
+
+/// The addresses that the environment may name: errors repeat them.
+const ADDRESSES: [(&str, AmazonS3ConfigKey); 4] = [
+    ("AWS_ENDPOINT_URL_S3", AmazonS3ConfigKey::S3Endpoint),
+    ("AWS_ENDPOINT_URL", AmazonS3ConfigKey::Endpoint),
+    ("AWS_ENDPOINT_URL_STS", AmazonS3ConfigKey::StsEndpoint),
+    ("AWS_METADATA_ENDPOINT", AmazonS3ConfigKey::MetadataEndpoint),
 ];
 
 /// The store at `bucket/prefix`, with what `builder` knows from elsewhere.
@@ -34,7 +57,13 @@ pub(super) fn open(
     patience: Patience,
 ) -> Result<Store> {
     let (bucket, prefix) = bucket_and_prefix(rest)?;
-    let network = Network::new(settings)?;
+    for (name, key, remedy) in UNSAFE {
+        network::refuse_unsafe(name, builder.get_config_value(&key).as_deref(), remedy)?;
+    }
+    for (name, key) in ADDRESSES {
+        network::refuse_secret(name, builder.get_config_value(&key).as_deref())?;
+    }
+    let network = Network::new(settings, patience)?;
     let mut builder = builder
         .with_bucket_name(bucket)
         .with_conditional_put(S3ConditionalPut::ETagMatch)
@@ -55,11 +84,12 @@ pub(super) fn open(
     });
     let builder = match Profile::asked_for(settings, &builder, &network, &told)? {
         Some(profile) => builder.with_credentials(Arc::new(profile)),
-        None => builder,
+        None => source::of_aws(builder, &network, patience)?,
     };
-    let s3 = builder.build()?;
+    let s3 = builder.clone().build()?;
     let http = network.connect(&told)?;
-    let remote = Remote { witness: network.witness, http, s3: Some(s3.clone()) };
+    let again = Arc::new(move || Ok(Arc::new(builder.clone().build()?) as Arc<dyn ObjectStore>));
+    let remote = Remote { witness: network.witness, http, s3: Some(s3.clone()), again };
     Store::of_bucket(Arc::new(s3), ("s3", bucket, prefix), settings, (patience, remote))
 }
 
@@ -97,8 +127,8 @@ pub(super) fn endpoint(builder: &AmazonS3Builder) -> Option<String> {
 fn refuse_plain(builder: &AmazonS3Builder) -> Result<()> {
     let allowed = builder.get_config_value(&AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp));
     match endpoint(builder) {
-        Some(endpoint) if endpoint.starts_with("http://") && allowed.as_deref() != Some("true") => {
-            Err(Error::new(ErrorKind::Config, format!("`{endpoint}` is plain http"))
+        Some(endpoint) if endpoint.starts_with("http://") && !network::is_true(allowed.as_deref()) => {
+            Err(Error::new(ErrorKind::Config, format!("`{}` is plain http", shown(&endpoint)))
                 .remedy("use https, or set `allow_http` where nobody listens between"))
         }
         _ => Ok(()),
@@ -113,7 +143,7 @@ fn at(builder: AmazonS3Builder, endpoint: &str) -> AmazonS3Builder {
 /// `endpoint` with the bucket before its host.
 fn with_host(endpoint: &str, bucket: &str) -> Result<String> {
     let refuse = |why: String| {
-        Error::new(ErrorKind::Config, format!("store.endpoint `{endpoint}`: {why}"))
+        Error::new(ErrorKind::Config, format!("store.endpoint `{}`: {why}", shown(endpoint)))
             .remedy("write it like https://s3.example.com")
     };
     let mut url = url::Url::parse(endpoint).map_err(|cause| refuse(cause.to_string()))?;
@@ -156,6 +186,46 @@ fn writing(mut builder: AmazonS3Builder, settings: &StoreSettings) -> AmazonS3Bu
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_takes_a_protection_away_is_refused_by_name() {
+        for (name, key, _) in UNSAFE {
+            for (value, refused) in
+                [("true", true), ("1", true), ("TRUE", true), ("false", false), ("0", false)]
+            {
+                let builder =
+                    AmazonS3Builder::new().with_access_key_id("key").with_secret_access_key("secret");
+                let builder = builder.with_region("us-east-1").with_config(key, value);
+                let opened = open("b/p", &StoreSettings::default(), builder, Patience::default());
+                match opened {
+                    Ok(_) => assert!(!refused, "{name} = {value} is obeyed"),
+                    Err(error) => {
+                        assert!(refused && error.kind() == ErrorKind::Config, "{name} = {value}: {error}");
+                        assert!(
+                            error.to_string().contains(name) && error.remedy_text().is_some(),
+                            "{error:?}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_address_of_the_environment_that_may_hold_a_secret_is_refused_and_not_repeated() {
+        for (name, key) in ADDRESSES {
+            for address in
+                ["http://me:canary@host", "https://canary@host", "https://host/?sig=canary", "me:canary@host"]
+            {
+                let builder = AmazonS3Builder::new().with_region("us-east-1").with_config(key, address);
+                let error =
+                    open("b/p", &StoreSettings::default(), builder, Patience::default()).expect_err(name);
+                assert_eq!(error.kind(), ErrorKind::Config, "{name}: {error}");
+                assert!(error.to_string().contains(name), "{error}");
+                assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
+            }
+        }
+    }
 
     #[test]
     fn the_bucket_goes_before_the_host() {

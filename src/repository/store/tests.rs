@@ -22,6 +22,11 @@ pub(in crate::repository) fn memory() -> Store {
 
 /// A store on the S3 server at `endpoint`, reached as in earnest, but without patience.
 pub(in crate::repository) fn s3(endpoint: &str) -> Store {
+    s3_by(endpoint, AmazonS3Builder::new().with_access_key_id("key").with_secret_access_key("secret"))
+}
+
+/// The same with credentials of whom `builder` asks.
+pub(in crate::repository) fn s3_by(endpoint: &str, builder: AmazonS3Builder) -> Store {
     let settings = StoreSettings {
         endpoint: Some(endpoint.to_owned()),
         region: Some("us-east-1".to_owned()),
@@ -29,10 +34,10 @@ pub(in crate::repository) fn s3(endpoint: &str) -> Store {
         allow_http: true,
         ..StoreSettings::default()
     };
-    let builder = AmazonS3Builder::new().with_access_key_id("key").with_secret_access_key("secret");
     let patience = Patience {
         pause: Duration::from_millis(1),
         request: Duration::from_millis(400),
+        credentials: Duration::from_secs(5),
         repeat: Duration::from_secs(60),
         first: Duration::from_millis(1),
         longest: Duration::from_millis(2),
@@ -292,10 +297,16 @@ fn a_place_that_makes_no_sense_is_refused() {
         let error = Store::open(url, &StoreSettings::default()).expect_err(url);
         assert_eq!(error.kind(), ErrorKind::Config, "{url}: {error}");
     }
-    let error =
-        Store::open("s3://KEY:canary@bucket/prefix", &StoreSettings::default()).expect_err("a secret");
-    assert_eq!(error.kind(), ErrorKind::Config);
-    assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
+    for url in [
+        "s3://KEY:canary@bucket/prefix",
+        "https://bucket.s3.amazonaws.com/prefix?X-Amz-Signature=canary",
+        "s3://bucket/prefix?X-Amz-Signature=canary",
+        "ftp://host/prefix#canary",
+    ] {
+        let error = Store::open(url, &StoreSettings::default()).expect_err("a secret");
+        assert_eq!(error.kind(), ErrorKind::Config);
+        assert!(!format!("{error} {error:?}").contains("canary"), "{error}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -325,6 +336,13 @@ fn a_failure_says_by_its_kind_what_to_do() {
         (io(std::io::ErrorKind::TimedOut), ErrorKind::Unavailable),
         (said("500 <Code>InternalError</Code>"), ErrorKind::Unavailable),
         (said("400 <Code>BadDigest</Code>"), ErrorKind::Unavailable),
+        (said("non-2xx status code: 429 Too Many Requests: "), ErrorKind::Unavailable),
+        (said("non-2xx status code: 416 : <Code>InvalidRange</Code>"), ErrorKind::Unavailable),
+        (said("non-2xx status code: 400 : <Code>RequestTimeout</Code>"), ErrorKind::Unavailable),
+        (said("non-2xx status code: 400 : <Code>KMS.ThrottlingException</Code>"), ErrorKind::Unavailable),
+        (said("non-2xx status code: 503 : <Code>SlowDown</Code>"), ErrorKind::Unavailable),
+        (said("non-2xx status code: 400 : <Code>InvalidArgument</Code>"), ErrorKind::Config),
+        (said("non-2xx status code: 407 Proxy Authentication Required: "), ErrorKind::Config),
         (said("400 <Code>AuthorizationHeaderMalformed</Code>"), ErrorKind::Config),
         (said("400 <Code>ExpiredToken</Code>"), ErrorKind::Config),
         (said("400 <Code>KMS.DisabledException</Code>"), ErrorKind::Config),

@@ -1,19 +1,17 @@
 //! What a store is tried with, and a repository never does: bodies that are not what was signed, writing over an object,
-//! deleting one.
+//! deleting one, or a version of it.
 //!
 //! Rule: only [`crate::repository::probe()`] calls this, and only for keys below its own `probes/<probe>/`.
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use object_store::{Extensions, ObjectStoreExt as _, PutMode, PutOptions};
+use object_store::{Extensions, ObjectStore as _, ObjectStoreExt as _, PutMode, PutOptions};
 
 use super::Store;
+use super::failure::status;
 use super::network::Instead;
 use crate::error::{ErrorKind, Result};
 use crate::repository::keys::Key;
-
-/// How the store's client tells of an answer of 4xx; it has no kind for most of them.
-const REFUSED: &str = "status code: 4";
 
 /// How S3 says that a body is not what was signed or checksummed. (Amazon S3, "Error responses", read 2026-11: the first
 /// four. SeaweedFS, R2 and Ceph answer with one of them too.)
@@ -51,6 +49,17 @@ impl Store {
         self.remote.as_ref()?.witness.told()
     }
 
+    /// The same place over a connection of its own, which is open.
+    pub(in crate::repository) async fn apart(&self, key: &Key) -> Result<Self> {
+        let objects = match &self.remote {
+            Some(remote) => (remote.again)()?,
+            None => self.objects.clone(),
+        };
+        let apart = Self { objects, ..self.clone() };
+        apart.try_read(&key.to_string()).await?;
+        Ok(apart)
+    }
+
     /// Creates a probe with `signed` as its signed and checksummed body, and sends `sent` instead, which is as long.
     pub(in crate::repository) async fn create_altered(
         &self,
@@ -78,13 +87,29 @@ impl Store {
         let deleted = self.objects.delete(&self.path(&key.to_string())?).await;
         attempt(self.told(deleted))
     }
+
+    /// Creates a probe in a bucket that keeps versions, and deletes that version itself, after which nothing is left of it;
+    /// none where the store names no version.
+    pub(in crate::repository) async fn delete_probe_version(&self, key: &Key) -> Result<Option<Attempt>> {
+        let path = self.path(&key.to_string())?;
+        let put = self.objects.put_opts(&path, "a version".into(), PutMode::Create.into()).await;
+        let Some(version) = self.told(put)?.version else { return Ok(None) };
+        Ok(self.delete_version(&path, &version).await.map(|answer| match answer {
+            Ok((200..300, _)) => Attempt::Allowed,
+            Ok((401 | 403 | 405, _)) => Attempt::Refused,
+            Ok((_, said)) | Err(said) => Attempt::Unclear(said),
+        }))
+    }
 }
 
+/// What it means how an attempt to take or replace something ended: who is answered is never in error.
 fn attempt(outcome: Result<()>) -> Result<Attempt> {
-    match outcome {
-        Ok(()) => Ok(Attempt::Allowed),
-        Err(error) if error.kind() == ErrorKind::Config => Ok(Attempt::Refused),
-        Err(error) => Err(error),
+    let Err(failure) = outcome else { return Ok(Attempt::Allowed) };
+    let said = failure.to_string();
+    match (status(&said), failure.kind()) {
+        (Some(401 | 403 | 405), _) | (None, ErrorKind::Config) => Ok(Attempt::Refused),
+        (Some(400..500), _) | (_, ErrorKind::Conflict | ErrorKind::Corrupt) => Ok(Attempt::Unclear(said)),
+        _ => Err(failure),
     }
 }
 
@@ -99,7 +124,7 @@ fn unwritten(put: Result<()>) -> Result<Attempt> {
         return Ok(Attempt::Refused);
     }
     // That nothing is there says something only where there was an answer.
-    if failure.kind() == ErrorKind::Unavailable && !said.contains(REFUSED) {
+    if failure.kind() == ErrorKind::Unavailable && status(&said).is_none_or(|status| status / 100 != 4) {
         return Err(failure);
     }
     Ok(Attempt::Unclear(said))

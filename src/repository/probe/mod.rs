@@ -8,7 +8,7 @@
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
-use futures_util::future::join_all;
+use futures_util::future::{join_all, try_join_all};
 use ulid::Ulid;
 
 use crate::clock::Clock;
@@ -16,9 +16,12 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::repository::keys::Key;
 use crate::repository::store::{Attempt, Lock, Store, Versioning};
 
+#[cfg(test)]
+mod tests;
+
 /// How many writers race for one name. Of stores that are not atomic, each let several of eight win in seven races of ten.
 const WRITERS: usize = 16;
-/// How many races `check` runs; before a repository begins there is one.
+/// How many races there are, in `check` and before a repository begins: one that is not atomic may pass one of them.
 const RACES: usize = 3;
 /// How far the clocks may be apart, in seconds: S3 refuses a signature after fifteen minutes, and commit times are ours.
 const APART: i64 = 300;
@@ -79,7 +82,7 @@ pub async fn probe(store: &Store, probe: Ulid, clock: &Clock) -> Vec<Trial> {
 pub(super) async fn prove(store: &Store, probe: Ulid) -> Result<()> {
     let probe = Probe { store, ulid: probe };
     probe.create_twice().await?;
-    probe.race(&probe.key("race-1")?.to_string()).await
+    probe.races().await.map(drop)
 }
 
 impl Probe<'_> {
@@ -117,29 +120,13 @@ impl Probe<'_> {
     }
 
     async fn races(&self) -> Result<Found> {
+        // Each over a connection that is open: else the one that is would win before the others are at the start.
+        let key = self.key("create")?;
+        let writers = try_join_all((0..WRITERS).map(|_| self.store.apart(&key))).await?;
         for race in 1..=RACES {
-            self.race(&self.key(&format!("race-{race}"))?.to_string()).await?;
+            race_for(&self.key(&format!("race-{race}"))?.to_string(), &writers).await?;
         }
         Ok(found(&format!("of {WRITERS} writers at once one wins, {RACES} times of {RACES}")))
-    }
-
-    async fn race(&self, key: &str) -> Result<()> {
-        let create = |writer: usize| self.store.create_trusting(key, format!("writer {writer}").into());
-        let (mut won, mut failed) = (0, None);
-        for outcome in join_all((0..WRITERS).map(create)).await {
-            match outcome {
-                Ok(()) => won += 1,
-                Err(error) if error.kind() == ErrorKind::Conflict => {}
-                Err(error) => failed = Some(error),
-            }
-        }
-        match (won, failed) {
-            (_, Some(error)) => Err(error),
-            (1, None) => Ok(()),
-            (won, None) => {
-                Err(unfit(&format!("{won} of {WRITERS} writers were told that they created the same name")))
-            }
-        }
     }
 
     /// A verdict of Unfit that the settings say to live with.
@@ -186,6 +173,9 @@ impl Probe<'_> {
             trials.push(Trial { what: "overwriting", found: self.overwrites(is_locked).await });
             trials.push(Trial { what: "deleting", found: self.deletes(is_locked).await });
         }
+        if versioning == Some(Versioning::On) {
+            trials.push(Trial { what: "deleting a version", found: self.deletes_a_version().await });
+        }
         trials
     }
 
@@ -198,6 +188,45 @@ impl Probe<'_> {
     async fn deletes(&self, is_locked: bool) -> Result<Found> {
         let attempt = self.store.delete_probe(&self.key("write")?).await?;
         Ok(guarded(attempt, "deleting an object", is_locked))
+    }
+
+    async fn deletes_a_version(&self) -> Result<Found> {
+        Ok(match self.store.delete_probe_version(&self.key("version")?).await? {
+            Some(Attempt::Refused) => found("deleting a version for good is refused: good"),
+            Some(Attempt::Allowed) => Found {
+                says: "deleting a version for good is allowed".to_owned(),
+                better: Some(
+                    "deny s3:DeleteObjectVersion (deploy/iam/writer.json), or lock versions: whoever has these credentials \
+                     can destroy the history"
+                        .to_owned(),
+                ),
+            },
+            Some(Attempt::Unclear(answer)) => found(&unproven(&answer)),
+            None => found(&unproven("the store names no version")),
+        })
+    }
+}
+
+/// Lets all `writers` at once create `key`, which one of them must do.
+async fn race_for(key: &str, writers: &[Store]) -> Result<()> {
+    let create = |(number, writer): (usize, &Store)| {
+        let (writer, key) = (writer.clone(), key.to_owned());
+        async move { writer.create_trusting(&key, format!("writer {number}").into()).await }
+    };
+    let (mut won, mut failed) = (0, None);
+    for outcome in join_all(writers.iter().enumerate().map(create)).await {
+        match outcome {
+            Ok(()) => won += 1,
+            Err(error) if error.kind() == ErrorKind::Conflict => {}
+            Err(error) => failed = Some(error),
+        }
+    }
+    match (won, failed) {
+        (_, Some(error)) => Err(error),
+        (1, None) => Ok(()),
+        (won, None) => {
+            Err(unfit(&format!("{won} of {WRITERS} writers were told that they created the same name")))
+        }
     }
 }
 
@@ -220,6 +249,7 @@ fn guarded(attempt: Attempt, what: &str, is_locked: bool) -> Found {
     match (attempt, is_locked) {
         (Attempt::Refused, _) => found(&format!("{what} is refused: good")),
         (Attempt::Unclear(answer), _) => found(&unproven(&answer)),
+        // Of either mode: what these credentials may do to the versions is tried by itself.
         (Attempt::Allowed, true) => {
             found(&format!("{what} is allowed, and what was there stays as a locked version"))
         }
@@ -246,6 +276,10 @@ fn kept(versioning: &Versioning) -> Found {
 
 fn locked(lock: &Lock) -> Found {
     let (says, better) = match lock {
+        Lock::Default(rule) if rule.starts_with("GOVERNANCE") => (
+            format!("on, {rule}"),
+            "COMPLIANCE is better: under GOVERNANCE whoever may do s3:BypassGovernanceRetention deletes all the same",
+        ),
         Lock::Default(rule) => return found(&format!("on, {rule}")),
         Lock::NoRule => {
             ("on, without a default".to_owned(), "give it a default retention: nobody locks each object")
@@ -274,66 +308,4 @@ fn clocks(told: DateTime<Utc>, now: DateTime<Utc>) -> Result<Found> {
 
 fn unfit(what: &str) -> Error {
     Error::new(ErrorKind::Unfit, what).remedy("use a store with atomic conditional create (If-None-Match)")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::repository::Repository;
-    use crate::repository::fixtures::{Flaw, flawed, memory, moment, unfit_allowed};
-
-    async fn tried(store: &Store) -> Vec<Trial> {
-        probe(store, Ulid(1), &Clock::wall()).await
-    }
-
-    #[tokio::test]
-    async fn a_store_that_keeps_its_promises_is_fit() {
-        let store = memory();
-        for trial in tried(&store).await {
-            assert_eq!(trial.found.unwrap_or_else(|error| panic!("{}: {error}", trial.what)).better, None);
-        }
-        assert_eq!(store.list("probes").await.expect("listed").len(), 2 + RACES);
-        prove(&store, Ulid(2)).await.expect("fit");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_store_that_ignores_the_condition_is_unfit() {
-        for honest in [0, 1, 2, 3, 11] {
-            let flaws: Vec<Flaw> =
-                (0..100).map(|put| if put < honest { Flaw::None } else { Flaw::Careless }).collect();
-            let trials = tried(&flawed(&memory(), &flaws)).await;
-            let errors: Vec<_> = trials.iter().filter_map(|trial| trial.found.as_ref().err()).collect();
-            assert!(matches!(&errors[..], [one] if one.kind() == ErrorKind::Unfit), "{honest}: {errors:?}");
-            let lenient = unfit_allowed(&flawed(&memory(), &flaws));
-            assert!(tried(&lenient).await.iter().all(|trial| trial.found.is_ok()), "{honest}");
-        }
-    }
-
-    #[tokio::test]
-    async fn no_repository_begins_where_only_a_lone_writer_is_safe() {
-        let hasty = flawed(&memory(), &[Flaw::Hasty; 100]);
-        let probe = Probe { store: &hasty, ulid: Ulid(1) };
-        probe.create_twice().await.expect("whoever is alone sees nothing");
-        let refused = Repository::open_or_create(hasty.clone(), "12", moment(0)).await.expect_err("unfit");
-        assert_eq!(refused.kind(), ErrorKind::Unfit, "{refused}");
-        assert_eq!(hasty.try_read("repository.json").await.expect("readable"), None);
-        let store = memory();
-        Repository::open_or_create(store.clone(), "12", moment(0)).await.expect("begun");
-        let hasty = flawed(&store, &[Flaw::Hasty; 100]);
-        Repository::open_or_create(hasty, "12", moment(1)).await.expect("what is there is not tried again");
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_store_that_cannot_be_written_to_is_tried_no_further() {
-        let trials = tried(&flawed(&memory(), &[Flaw::Lost; 100])).await;
-        assert_eq!(trials.len(), 1);
-        assert_eq!(trials[0].found.as_ref().expect_err("lost").kind(), ErrorKind::Unavailable);
-    }
-
-    #[test]
-    fn five_minutes_are_too_far_apart() {
-        for (seconds, good) in [(0, true), (299, true), (-299, true), (301, false), (-3600, false)] {
-            assert_eq!(clocks(moment(0), moment(seconds)).is_ok(), good, "{seconds}");
-        }
-    }
 }
